@@ -1,0 +1,285 @@
+import { malformed } from './errors.ts'
+import { utf8Decode, utf8Encode } from './utf8.ts'
+
+/**
+ * One declaration of something on the wire: its type (`Infer`), its encoder and its decoder.
+ *
+ * `min` and `max` bound the encoded size in bytes, so that a caller can refuse a length before it allocates. Decoders
+ * throw `ProtocolError` with reason `malformed` and nothing else; they copy what they keep, so a value never pins the
+ * buffer that it was read from.
+ */
+export interface Codec<T> {
+  readonly min: number
+  readonly max: number
+  write(sink: Sink, value: T): void
+  read(source: Source): T
+}
+
+export type Infer<C> = C extends Codec<infer T> ? T : never
+
+/** Marks a type whose values were checked once; `Brand<'ClientId'>` is not `Brand<'PublicKey'>`. */
+export type Brand<Name extends string> = { readonly __brand: Name }
+
+/** Bytes being read. Every step checks that enough are left. */
+export class Source {
+  readonly bytes: Uint8Array
+  readonly #view: DataView
+  #offset = 0
+
+  constructor(bytes: Uint8Array) {
+    // a Node Buffer is a Uint8Array whose slice() does not copy: everything below reads a plain view
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get left(): number {
+    return this.bytes.length - this.#offset
+  }
+
+  /** A view, not a copy: whoever keeps it copies it. */
+  take(count: number): Uint8Array {
+    const start = this.#advance(count)
+    return this.bytes.subarray(start, start + count)
+  }
+
+  uint(size: 1 | 2 | 4): number {
+    const at = this.#advance(size)
+    if (size === 1) return this.#view.getUint8(at)
+    return size === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true)
+  }
+
+  #advance(count: number): number {
+    if (count > this.left) throw malformed(`ends ${count - this.left} bytes too early`)
+    const start = this.#offset
+    this.#offset += count
+    return start
+  }
+}
+
+/** Bytes being written; grows as needed. */
+export class Sink {
+  #bytes: Uint8Array
+  #view: DataView
+  #length = 0
+
+  constructor(capacity: number) {
+    this.#bytes = new Uint8Array(capacity)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  put(bytes: Uint8Array): void {
+    const at = this.#advance(bytes.length)
+    this.#bytes.set(bytes, at)
+  }
+
+  uint(size: 1 | 2 | 4, value: number): void {
+    const at = this.#advance(size)
+    if (size === 1) this.#view.setUint8(at, value)
+    else if (size === 2) this.#view.setUint16(at, value, true)
+    else this.#view.setUint32(at, value, true)
+  }
+
+  done(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  #advance(count: number): number {
+    const at = this.#length
+    this.#length += count
+    if (this.#length > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
+      grown.set(this.#bytes)
+      this.#bytes = grown
+      this.#view = new DataView(grown.buffer)
+    }
+    return at
+  }
+}
+
+/** The bytes of `value`. A value outside its declared limits throws `malformed`: we never send what a peer refuses. */
+export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
+  const sink = new Sink(Math.min(codec.max, Math.max(codec.min, 256)))
+  codec.write(sink, value)
+  return sink.done()
+}
+
+/** The one value that `bytes` stand for; bytes that are left over are refused. */
+export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
+  if (bytes.length > codec.max) throw malformed(`${bytes.length} bytes where at most ${codec.max} may stand`)
+  const source = new Source(bytes)
+  const value = codec.read(source)
+  if (source.left > 0) throw malformed(`${source.left} bytes too many`)
+  return value
+}
+
+/** An unsigned little-endian integer of `size` bytes. */
+function uint(size: 1 | 2 | 4): Codec<number> {
+  const limit = 2 ** (8 * size)
+  return {
+    min: size,
+    max: size,
+    write(sink, value) {
+      if (!Number.isInteger(value) || value < 0 || value >= limit)
+        throw malformed(`${value} does not fit ${size} bytes`)
+      sink.uint(size, value)
+    },
+    read: (source) => source.uint(size),
+  }
+}
+
+export const u8 = uint(1)
+export const u16 = uint(2)
+export const u32 = uint(4)
+
+/** Exactly `length` bytes, with no length on the wire. */
+export function fixed<T extends Uint8Array = Uint8Array>(length: number): Codec<T> {
+  return {
+    min: length,
+    max: length,
+    write(sink, value) {
+      if (value.length !== length) throw malformed(`${value.length} bytes where ${length} are due`)
+      sink.put(value)
+    },
+    read: (source) => source.take(length).slice() as T, // its length was just checked, and nothing else is promised
+  }
+}
+
+/** Up to `max` bytes behind their length (4 bytes). */
+export function bytes({ max }: { max: number }): Codec<Uint8Array> {
+  return {
+    min: 4,
+    max: 4 + max,
+    write(sink, value) {
+      if (value.length > max) throw malformed(`${value.length} bytes where at most ${max} may stand`)
+      sink.uint(4, value.length)
+      sink.put(value)
+    },
+    read(source) {
+      const length = source.uint(4)
+      if (length > max) throw malformed(`${length} bytes announced where at most ${max} may stand`)
+      return source.take(length).slice()
+    },
+  }
+}
+
+/** Text of up to `max` bytes of UTF-8 behind their length (4 bytes). */
+export function text({ max }: { max: number }): Codec<string> {
+  return mapped(bytes({ max }), { from: utf8Decode, to: utf8Encode })
+}
+
+/** The same bytes under another type. `from` throws `malformed` for what the type does not allow. */
+export function mapped<A, B>(codec: Codec<A>, { from, to }: { from: (a: A) => B; to: (b: B) => A }): Codec<B> {
+  return {
+    min: codec.min,
+    max: codec.max,
+    write: (sink, value) => codec.write(sink, to(value)),
+    read: (source) => from(codec.read(source)),
+  }
+}
+
+/** One of the named numbers, as its name. */
+export function named<Name extends string>(codec: Codec<number>, names: Readonly<Record<Name, number>>): Codec<Name> {
+  const byNumber = new Map<number, Name>()
+  for (const name in names) byNumber.set(names[name], name)
+  if (byNumber.size < Object.keys(names).length) throw new Error('one number has two names')
+  return mapped(codec, {
+    from(number) {
+      const name = byNumber.get(number)
+      if (name === undefined) throw malformed(`no meaning is defined for the number ${number}`)
+      return name
+    },
+    to: (name) => names[name],
+  })
+}
+
+type Fields = Readonly<Record<string, Codec<unknown>>>
+type ValueOf<F extends Fields> = { [K in keyof F]: Infer<F[K]> }
+
+/** A number as a key would change the order of the fields, and `__proto__` the value's prototype. */
+const fieldName = /^[a-z]\w*$/i
+
+/** The fields in the order in which they are declared, with nothing between them. */
+export function struct<const F extends Fields>(fields: F): Codec<ValueOf<F>> {
+  const entries = Object.entries(fields)
+  for (const [name] of entries) if (!fieldName.test(name)) throw new Error(`${name} cannot name a field`)
+  return {
+    min: entries.reduce((sum, [, codec]) => sum + codec.min, 0),
+    max: entries.reduce((sum, [, codec]) => sum + codec.max, 0),
+    write(sink, value) {
+      for (const [name, codec] of entries) codec.write(sink, value[name])
+    },
+    read(source) {
+      const value: Record<string, unknown> = {}
+      for (const [name, codec] of entries) value[name] = codec.read(source)
+      return value as ValueOf<F> // the loop above gave every key of F the value of its codec
+    },
+  }
+}
+
+/** Up to `max` items behind their count (4 bytes). */
+export function list<T>(item: Codec<T>, { max }: { max: number }): Codec<readonly T[]> {
+  mustTakeBytes(item)
+  return {
+    min: 4,
+    max: 4 + max * item.max,
+    write(sink, items) {
+      if (items.length > max) throw malformed(`${items.length} items where at most ${max} may stand`)
+      sink.uint(4, items.length)
+      for (const each of items) item.write(sink, each)
+    },
+    read(source) {
+      const count = source.uint(4)
+      // an item takes at least item.min bytes: a count that cannot fit is refused before anything is allocated
+      if (count > max || count * item.min > source.left) throw malformed(`${count} items announced`)
+      return Array.from({ length: count }, () => item.read(source))
+    },
+  }
+}
+
+/** Items one after the other up to the end, with no count on the wire; at most `max`. */
+export function rest<T>(item: Codec<T>, { max }: { max: number }): Codec<readonly T[]> {
+  mustTakeBytes(item)
+  return {
+    min: 0,
+    max: max * item.max,
+    write(sink, items) {
+      if (items.length > max) throw malformed(`${items.length} items where at most ${max} may stand`)
+      for (const each of items) item.write(sink, each)
+    },
+    read(source) {
+      const items: T[] = []
+      while (source.left > 0) {
+        if (items.length === max) throw malformed(`more than ${max} items`)
+        items.push(item.read(source))
+      }
+      return items
+    },
+  }
+}
+
+/** Items that may be empty would let a peer announce any number of them for nothing. */
+function mustTakeBytes(item: Codec<unknown>): void {
+  if (item.min === 0) throw new Error('an item takes at least one byte')
+}
+
+type Cases = Readonly<Record<string, { readonly tag: number; readonly body: Codec<unknown> }>>
+type CaseOf<C extends Cases> = { [K in keyof C]: { kind: K; body: Infer<C[K]['body']> } }[keyof C]
+
+/** One of several bodies behind a tag byte that says which. An unknown tag is refused. */
+export function union<const C extends Cases>(cases: C): Codec<CaseOf<C>> {
+  const kinds = Object.keys(cases)
+  const tag = named(u8, Object.fromEntries(kinds.map((kind) => [kind, (cases[kind] as Cases[string]).tag])))
+  const body = (kind: string): Codec<unknown> => (cases[kind] as Cases[string]).body
+  return {
+    min: 1 + Math.min(...kinds.map((kind) => body(kind).min)),
+    max: 1 + Math.max(...kinds.map((kind) => body(kind).max)),
+    write(sink, value) {
+      tag.write(sink, value.kind as string)
+      body(value.kind as string).write(sink, value.body)
+    },
+    read(source) {
+      const kind = tag.read(source)
+      return { kind, body: body(kind).read(source) } as CaseOf<C> // kind and body come from the same case
+    },
+  }
+}
