@@ -1,0 +1,244 @@
+import assert from 'node:assert'
+import { ProtocolError } from '@messageu/protocol'
+import type { ClientId } from '@messageu/protocol/v2'
+import { DiskWatermark, type FreeSpace, freeSpaceOf } from '../disk.ts'
+import { limits } from '../limits.ts'
+import { FolderLock } from '../lock.ts'
+import type {
+  Client,
+  Fetched,
+  IncomingContent,
+  Message,
+  Piece,
+  Registered,
+  Reserved,
+  Storage,
+  StorageFigures,
+  StoredContent,
+} from '../storage.ts'
+import { Bodies } from './bodies.ts'
+import { ContentFolder } from './contents.ts'
+import { DamagedStorage } from './damage.ts'
+import { contentFolder, databaseFile, prepareFiles, prepareFolder } from './folder.ts'
+import { type LoadedState, loadState } from './load.ts'
+import { Quotas, type StorageLimits } from './quotas.ts'
+import { ReaderThread } from './readerthread.ts'
+import {
+  clientRecordBytes,
+  type Discard,
+  discardRecordBytes,
+  liesInFile,
+  messageRecordBytes,
+  positionAfter,
+  recordKinds,
+  sealedHeadBytes,
+  writeClient,
+  writeDiscard,
+  writeMessage,
+} from './records.ts'
+import { WriterThread } from './writerthread.ts'
+import { YoungMessages } from './young.ts'
+
+export interface SqliteOptions {
+  readonly folder: string
+  readonly nowMs: () => number
+  readonly limits?: Partial<StorageLimits>
+  /** Share of the disk to leave free. */
+  readonly diskReserveShare?: number
+  readonly freeSpace?: () => Promise<FreeSpace>
+}
+
+/** Opens the storage in a folder, which it creates if need be. Throws `FolderInUse` or `DamagedStorage`. */
+export async function openSqlite(options: SqliteOptions): Promise<SqliteStorage> {
+  const { folder, nowMs } = options
+  await prepareFolder(folder)
+  const lock = await FolderLock.take(folder, new Date(nowMs()))
+  try {
+    await prepareFiles(folder)
+    const state = loadState(folder)
+    const { contents, orphans } = await ContentFolder.open(contentFolder(folder), state.contents)
+    const look = options.freeSpace ?? (() => freeSpaceOf(folder))
+    const disk = await DiskWatermark.open(look, options.diskReserveShare ?? limits.diskReserveShare, nowMs)
+    return new SqliteStorage(options, lock, state, contents, disk, orphans)
+  } catch (error) {
+    lock[Symbol.dispose]()
+    throw error
+  }
+}
+
+export class SqliteStorage implements Storage {
+  readonly failed: Promise<never>
+  /** Files without a message that were removed at the start. */
+  readonly orphansRemoved: number
+  readonly #nowMs: () => number
+  readonly #lock: FolderLock
+  readonly #state: LoadedState
+  readonly #contents: ContentFolder
+  readonly #quotas: Quotas
+  readonly #writer: WriterThread
+  readonly #reader: ReaderThread
+  readonly #young: YoungMessages
+  readonly #bodies: Bodies
+  #position: number
+  #clientNumber: number
+  #closing: Promise<void> | undefined
+
+  constructor(
+    options: SqliteOptions,
+    lock: FolderLock,
+    state: LoadedState,
+    contents: ContentFolder,
+    disk: DiskWatermark,
+    orphans: number,
+  ) {
+    this.#nowMs = options.nowMs
+    this.#lock = lock
+    this.#state = state
+    this.#contents = contents
+    this.#quotas = new Quotas(state.mailboxes, disk, options.limits ?? {})
+    this.#position = state.position
+    this.#clientNumber = state.clientNumber
+    this.orphansRemoved = orphans
+    const file = databaseFile(options.folder)
+    const { position, journalNumber, journalRows } = state
+    this.#writer = new WriterThread({ file, position, journalNumber, journalRows })
+    this.#reader = new ReaderThread(file, (error) => this.#writer.fail(error))
+    this.#young = new YoungMessages(this.#writer.ring)
+    this.#bodies = new Bodies(this.#young, this.#reader, contents)
+    this.failed = this.#writer.failed
+  }
+
+  clientByLogin(login: ClientId): Client | undefined {
+    return this.#state.directory.byLogin(login)
+  }
+
+  clientById(id: ClientId): Client | undefined {
+    return this.#state.directory.byId(id)
+  }
+
+  listing(asker: Client): readonly Uint8Array[] {
+    return this.#state.directory.listing(asker)
+  }
+
+  figures(): StorageFigures {
+    const { directory, mailboxes } = this.#state
+    return { clients: directory.count, waitingMessages: mailboxes.count, damagedMessages: this.#bodies.damagedCount }
+  }
+
+  async register(registration: Omit<Client, 'number'>): Promise<Registered> {
+    const { directory } = this.#state
+    if (directory.claims >= this.#quotas.limits.clientsMax) return { kind: 'directory-full' }
+    if (!directory.claimName(registration.name)) return { kind: 'name-taken' }
+    const client: Client = { ...registration, number: ++this.#clientNumber }
+    try {
+      await this.#writer.commit({
+        kind: recordKinds.client,
+        bytes: clientRecordBytes(client),
+        write: (place) => writeClient(this.#writer.ring, place, this.#nowMs(), client),
+        durable: () => directory.add(client),
+      })
+    } catch (error) {
+      directory.releaseName(client.name)
+      throw error
+    }
+    return { kind: 'registered', client }
+  }
+
+  reserve(recipient: Client, bytes: number): Reserved {
+    return this.#quotas.reserve(recipient, bytes)
+  }
+
+  async receive(): Promise<IncomingContent> {
+    if (this.#closing !== undefined) throw new ProtocolError('stopping', 'the storage is closed')
+    return this.#contents.receive()
+  }
+
+  accept(message: Message): Promise<{ position: number }> {
+    const { content } = message
+    return content instanceof Uint8Array ? this.#append(message, content.length) : this.#takeOver(message, content)
+  }
+
+  waiting(recipient: Client, bytesMax: number): Fetched {
+    const positions: number[] = []
+    const sizes: number[] = []
+    const damaged: number[] = []
+    let bytes = 0
+    this.#state.mailboxes.walk(recipient.number, (position, size) => {
+      if (this.#bodies.isDamaged(position)) {
+        damaged.push(position)
+        return damaged.length <= limits.damagedPerMailboxMax
+      }
+      if (positions.length > 0 && bytes + size > bytesMax) return false
+      positions.push(position)
+      sizes.push(size)
+      bytes += size
+      return true
+    })
+    if (damaged.length > limits.damagedPerMailboxMax)
+      throw new DamagedStorage(
+        'server.db',
+        `mailbox ${recipient.number} holds more than ${limits.damagedPerMailboxMax} damaged messages`,
+      )
+    return { recipient, bytes, positions: Float64Array.from(positions), sizes: Float64Array.from(sizes), damaged }
+  }
+
+  read({ positions, sizes }: Fetched): AsyncIterable<Piece> {
+    return this.#bodies.read(positions, sizes)
+  }
+
+  async discard({ recipient, positions, sizes, damaged }: Fetched): Promise<void> {
+    const through = positions.at(-1)
+    if (through === undefined) return
+    const keeping = damaged.filter((position) => position < through)
+    const contents = await this.#bodies.contentsOf(positions, sizes)
+    const discard: Discard = { recipient: recipient.number, through, keeping, contents }
+    await this.#writer.commit({
+      kind: recordKinds.discard,
+      bytes: discardRecordBytes(discard),
+      write: (place) => writeDiscard(this.#writer.ring, place, discard),
+      durable: () => this.#state.mailboxes.discard(recipient.number, through, keeping),
+    })
+    this.#bodies.forget(positions)
+    await this.#contents.remove(contents)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close()
+    await this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#reader.close(), this.#writer.close()])
+    await this.#contents.close()
+    this.#lock[Symbol.dispose]()
+  }
+
+  async #takeOver(message: Message, content: StoredContent): Promise<{ position: number }> {
+    this.#contents.claim(content)
+    try {
+      return await this.#append(message, content.bytes)
+    } catch (error) {
+      // any other error leaves open whether the message is durable: the next start knows
+      if (error instanceof ProtocolError) await this.#contents.remove([content.id])
+      throw error
+    }
+  }
+
+  async #append(message: Message, contentBytes: number): Promise<{ position: number }> {
+    const { content, room } = message
+    const size = sealedHeadBytes + contentBytes
+    assert(liesInFile(size) === !(content instanceof Uint8Array), 'large contents lie in files, small ones in rows')
+    let position = 0
+    await this.#writer.commit({
+      kind: recordKinds.message,
+      bytes: messageRecordBytes(message),
+      write: (place) => {
+        position = this.#position = positionAfter(this.#position)
+        writeMessage(this.#writer.ring, place, position, this.#nowMs(), message)
+        this.#young.note(position, place)
+      },
+      durable: () => this.#state.mailboxes.add(room.recipient.number, position, size),
+    })
+    return { position }
+  }
+}

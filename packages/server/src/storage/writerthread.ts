@@ -1,0 +1,156 @@
+import { Worker } from 'node:worker_threads'
+import { ProtocolError } from '@messageu/protocol'
+import { limits } from '../limits.ts'
+import { fromThread, sqliteCodes } from './damage.ts'
+import { createRing, RingProducer } from './ring.ts'
+import type { WriterStart } from './writer.ts'
+
+/** A record on its way to the disk. */
+export interface Commit {
+  readonly kind: number
+  readonly bytes: number
+  /** Called once, in the order of the calls of `commit`, when its place in the ring is known. */
+  write(place: number): void
+  /** Called when it is durable, before anything that came later is told. */
+  durable(): void
+}
+
+interface Waiting {
+  readonly commit: Commit
+  /** Where it ends in the ring; 0 before it has a place. */
+  end: number
+  resolve(): void
+  reject(error: Error): void
+}
+
+/** The main thread's side of the writer: takes records in order, and tells each when it is durable or refused. */
+export class WriterThread {
+  readonly ring: RingProducer
+  /** Rejects when nothing can be made durable any more. */
+  readonly failed: Promise<never>
+  readonly #rejectFailed: (error: Error) => void
+  readonly #exited: Promise<void>
+  /** In the ring, in its order. */
+  #underWay: Waiting[] = []
+  /** For when the ring has room again. */
+  readonly #queue: Waiting[] = []
+  #queuedBytes = 0
+  /** Why nothing new is taken. */
+  #ended: Error | undefined
+  #isOver = false
+  #drained: (() => void) | undefined
+
+  constructor(start: Omit<WriterStart, 'ring'>) {
+    const ring = createRing(limits.ringBytes)
+    this.ring = new RingProducer(ring)
+    const failure = Promise.withResolvers<never>()
+    failure.promise.catch(() => {}) // whoever must know has its own handler
+    this.failed = failure.promise
+    this.#rejectFailed = failure.reject
+    const workerData: WriterStart = { ...start, ring }
+    const worker = new Worker(new URL(import.meta.resolve('#writer')), { workerData, name: 'writer' })
+    worker.on('error', (error: Error) => this.fail(fromThread(error)))
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', () => {
+        if (this.#ended === undefined) this.fail(new Error('the writer thread has ended'))
+        this.#isOver = true
+        this.ring.interrupt()
+        resolve()
+      })
+    })
+    void this.#watch()
+  }
+
+  /** Resolves when the record is durable. Rejects with `busy` when too many wait, `storage-full` when it was refused. */
+  commit(commit: Commit): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const waiting: Waiting = { commit, end: 0, resolve, reject }
+      if (this.#ended !== undefined) reject(this.#ended)
+      else if (this.#queue.length > 0 || !this.#place(waiting)) this.#enqueue(waiting)
+    })
+  }
+
+  /** Takes nothing new, and resolves when everything that was taken is settled and the thread has ended. */
+  async close(): Promise<void> {
+    this.#ended ??= new ProtocolError('stopping', 'the storage is closed')
+    if (this.#underWay.length > 0)
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve
+      })
+    this.ring.close()
+    await this.#exited
+  }
+
+  /** Ends it at once: whoever waits for something that is not known to be durable is told `error`. */
+  fail(error: Error): void {
+    if (this.#isOver) return
+    this.#settle()
+    this.#ended = error
+    for (const { reject } of [...this.#underWay.splice(0), ...this.#queue.splice(0)]) reject(error)
+    this.#rejectFailed(error)
+    this.#drained?.()
+    this.ring.close()
+  }
+
+  /** Puts a record into the ring; false if there is no room. */
+  #place(waiting: Waiting): boolean {
+    const { commit } = waiting
+    const place = this.ring.claim(commit.bytes, commit.kind)
+    if (place === undefined) return false
+    commit.write(place)
+    waiting.end = place + commit.bytes
+    this.#underWay.push(waiting)
+    this.ring.publish()
+    return true
+  }
+
+  #enqueue(waiting: Waiting): void {
+    const bytes = queuedBytesOf(waiting)
+    if (this.#queuedBytes + bytes > limits.queuedBytesMax) {
+      waiting.reject(new ProtocolError('busy', 'more is to be stored than the disk takes'))
+      return
+    }
+    this.#queuedBytes += bytes
+    this.#queue.push(waiting)
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#isOver) {
+      await this.ring.progress()
+      this.#settle()
+    }
+  }
+
+  /** Tells everybody what became of what the writer has consumed. */
+  #settle(): void {
+    const { durable, failure } = this.ring.outcome()
+    const underWay = this.#underWay
+    let settled = 0
+    for (; settled < underWay.length && (underWay[settled] as Waiting).end <= durable; settled++) {
+      const { commit, resolve } = underWay[settled] as Waiting
+      commit.durable()
+      resolve()
+    }
+    if (failure !== undefined) {
+      const error = refusalOf(failure.code)
+      for (; settled < underWay.length && (underWay[settled] as Waiting).end <= failure.through; settled++)
+        (underWay[settled] as Waiting).reject(error)
+    }
+    if (settled > 0) this.#underWay = underWay.slice(settled)
+    for (let first = this.#queue[0]; first !== undefined && this.#place(first); first = this.#queue[0]) {
+      this.#queue.shift()
+      this.#queuedBytes -= queuedBytesOf(first)
+    }
+    if (this.#underWay.length === 0) this.#drained?.()
+  }
+}
+
+/** A record that waits for a place costs something, whatever its size. */
+function queuedBytesOf({ commit }: Waiting): number {
+  return Math.max(commit.bytes, 1024)
+}
+
+function refusalOf(code: number): ProtocolError {
+  const why = code === sqliteCodes.full ? 'the disk is full' : `the database cannot be written now (SQLite ${code})`
+  return new ProtocolError('storage-full', why)
+}
