@@ -1,0 +1,192 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { constants, createReadStream } from 'node:fs'
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { FolderLock } from '../lock.ts'
+import { contentIds, ignoreMissing } from '../storage/contents.ts'
+import { contentFolder, databaseFile } from '../storage/folder.ts'
+import { skipPositions } from '../storage/load.ts'
+import { checkedVersion, openForReading, openForWriting } from '../storage/schema.ts'
+
+/** Why a backup cannot be made or used; the message says what to do. */
+export class BackupError extends Error {
+  override readonly name = 'BackupError'
+}
+
+export interface BackupManifest {
+  readonly v: 1
+  readonly createdAt: string
+  readonly schema: number
+  readonly files: readonly { name: string; bytes: number; sha256: string }[]
+}
+
+const manifestName = 'manifest.json'
+const snapshotsMax = 5
+/** Positions that a restored server leaves out, so that none is given twice that was given after the backup. */
+const positionsSkipped = 1_000_000
+
+/**
+ * Copies a data folder into `target`, which must not exist or be empty, while the server runs. The copy is one moment
+ * of the database with every content that it names. The manifest is written last: without it there is no backup.
+ */
+export async function backup(folder: string, target: string, now: Date): Promise<BackupManifest> {
+  await mustBeEmpty(target)
+  const staging = path.join(folder, `backup-staging-${randomBytes(6).toString('hex')}`)
+  await mkdir(staging, { mode: 0o700 })
+  try {
+    const snapshot = await takeSnapshot(folder, staging)
+    await mkdir(path.join(target, 'content'), { recursive: true, mode: 0o700 })
+    const names = ['server.db', ...snapshot.contents.map((id) => `content/${id}`)]
+    const files: BackupManifest['files'][number][] = []
+    for (const name of names)
+      files.push(await copyDurably(path.join(staging, path.basename(name)), path.join(target, name), name))
+    const manifest: BackupManifest = { v: 1, createdAt: now.toISOString(), schema: snapshot.schema, files }
+    const temporary = path.join(target, `${manifestName}.new`)
+    await writeFile(temporary, `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600, flush: true })
+    await rename(temporary, path.join(target, manifestName))
+    await syncFolder(path.join(target, 'content'))
+    await syncFolder(target)
+    return manifest
+  } finally {
+    await rm(staging, { recursive: true, force: true })
+  }
+}
+
+/** Puts a backup into `folder`, which must not exist or be empty. Nothing is put there if the backup is not whole. */
+export async function restore(source: string, folder: string, now: Date): Promise<BackupManifest> {
+  const manifest = await readManifest(source)
+  for (const { name, bytes, sha256 } of manifest.files) {
+    const found = await digestOf(path.join(source, name)).catch(() => undefined)
+    if (found?.bytes !== bytes || found.sha256 !== sha256)
+      throw new BackupError(`${path.join(source, name)} is missing or not what was backed up: use another backup`)
+  }
+  await mustBeEmpty(folder)
+  await mkdir(contentFolder(folder), { recursive: true, mode: 0o700 })
+  using _lock = await FolderLock.take(folder, now)
+  const database = `${databaseFile(folder)}.restoring`
+  for (const { name } of manifest.files)
+    await copyDurably(path.join(source, name), name === 'server.db' ? database : path.join(folder, name), name)
+  leavePositionsOut(database)
+  await syncFolder(contentFolder(folder))
+  await rename(database, databaseFile(folder))
+  await syncFolder(folder)
+  return manifest
+}
+
+/** The database as of one moment, and links to all contents that it names. */
+async function takeSnapshot(folder: string, staging: string): Promise<{ contents: number[]; schema: number }> {
+  const snapshot = path.join(staging, 'server.db')
+  for (let attempt = 0; attempt < snapshotsMax; attempt++) {
+    await rm(snapshot, { force: true })
+    await linkContents(folder, staging)
+    const source = openForReading(databaseFile(folder))
+    try {
+      checkedVersion(source)
+      source.prepare('VACUUM INTO ?').run(snapshot)
+    } finally {
+      source.close()
+    }
+    await linkContents(folder, staging)
+    const { contents, schema } = describe(snapshot)
+    const linked = new Set(await readdir(staging))
+    // a content that came and was delivered in between belongs to a message that no longer waits: look again
+    if (contents.every((id) => linked.has(String(id)))) return { contents, schema }
+  }
+  throw new BackupError('messages come and go faster than they can be copied: try again at a quieter time')
+}
+
+async function linkContents(folder: string, staging: string): Promise<void> {
+  for (const id of await contentIds(contentFolder(folder)))
+    await link(path.join(contentFolder(folder), String(id)), path.join(staging, String(id))).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') ignoreMissing(error)
+      },
+    )
+}
+
+function describe(snapshot: string): { contents: number[]; schema: number } {
+  const database = openForReading(snapshot)
+  try {
+    const rows = database.prepare('SELECT id FROM contents ORDER BY id').all() as { id: number }[]
+    return { contents: rows.map(({ id }) => id), schema: checkedVersion(database) }
+  } finally {
+    database.close()
+  }
+}
+
+async function copyDurably(
+  from: string,
+  to: string,
+  name: string,
+): Promise<{ name: string; bytes: number; sha256: string }> {
+  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  const file = await open(to, 'r+')
+  try {
+    await file.chmod(0o600)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return { name, ...(await digestOf(to)) }
+}
+
+async function digestOf(file: string): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 20 })) {
+    hash.update(chunk)
+    bytes += chunk.length
+  }
+  return { bytes, sha256: hash.digest('hex') }
+}
+
+async function readManifest(source: string): Promise<BackupManifest> {
+  const file = path.join(source, manifestName)
+  const content = await readFile(file, 'utf8').catch(() => undefined)
+  if (content === undefined) throw new BackupError(`${source} is not a whole backup: there is no ${manifestName} in it`)
+  let manifest: unknown
+  try {
+    manifest = JSON.parse(content)
+  } catch {
+    throw new BackupError(`${file} is not what a backup writes: use another backup`)
+  }
+  if (!isManifest(manifest)) throw new BackupError(`${file} is not what a backup of this version writes`)
+  return manifest
+}
+
+/** Names are checked as well: a manifest must not lead out of the folders. */
+function isManifest(value: unknown): value is BackupManifest {
+  if (typeof value !== 'object' || value === null) return false
+  const { v, files } = value as Partial<BackupManifest>
+  return (
+    v === 1 &&
+    Array.isArray(files) &&
+    files.every(({ name }) => /^(server\.db|content\/[1-9]\d{0,15})$/.test(String(name)))
+  )
+}
+
+function leavePositionsOut(database: string): void {
+  const connection = openForWriting(database)
+  try {
+    skipPositions(connection, positionsSkipped)
+  } finally {
+    connection.close()
+  }
+}
+
+async function mustBeEmpty(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    ignoreMissing(error)
+    return []
+  })
+  if (names.length > 0) throw new BackupError(`${folder} is not empty: name a folder that is new or empty`)
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

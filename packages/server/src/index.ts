@@ -1,0 +1,7 @@
+export { BackupError, backup, restore } from './admin/backup.ts'
+export { examine, type Finding } from './admin/doctor.ts'
+export { type Config, ConfigError, readConfig, type SettingName } from './config.ts'
+export { FolderInUse } from './lock.ts'
+export { type Logger, openLog } from './log.ts'
+export { type RunningServer, startServer } from './main.ts'
+export { DamagedStorage } from './storage/damage.ts'
