@@ -1,0 +1,108 @@
+import { type Command, Option } from 'commander'
+import { exits, Failure } from '../failure.ts'
+import { onInterrupt } from '../interrupt.ts'
+import type { Output } from '../output.ts'
+import type { Session } from './actions.ts'
+
+interface Options {
+  readonly server?: string
+  readonly dir?: string
+  readonly json?: boolean
+  readonly save?: string
+}
+
+type Actions = typeof import('./actions.ts')
+
+/** What a command does with what stands on the line. */
+type Run = (session: Session, actions: Actions, given: { args: string[]; options: Options }) => Promise<void>
+
+/** `messageu v2`: the version 2 client. Its modules are loaded when one of its commands runs. */
+export function addV2(program: Command): void {
+  const v2 = common(program.command('v2'))
+    .description('the client of protocol version 2, as the original: a menu without arguments, or one action')
+    .addHelpText('after', `\n${warning}`)
+    .action(
+      acting(async ({ client, output }) => {
+        if (output.json) throw new Failure('usage', { what: 'the menu has no --json', advice: 'messageu v2 --help' })
+        const { menu } = await import('./menu.ts')
+        await menu(client, { input: process.stdin, output })
+      }),
+    )
+  const add = (usage: string, description: string, run: Run): Command =>
+    common(v2.command(usage)).description(description).action(acting(run))
+
+  add(
+    'register <name>',
+    'make a key pair and register it under a name',
+    (session, { register }, { args: [name = ''] }) => register(session, name),
+  )
+  add('people', 'list everybody else on the server', (session, { people }) => people(session))
+  add('key <who>', "show somebody's public key", (session, { key }, { args: [who = ''] }) => key(session, who))
+  add('ask <who>', 'ask somebody for an AES key', (session, { ask }, { args: [who = ''] }) => ask(session, who))
+  add(
+    'give <who>',
+    'give somebody an AES key: a new one, or the same one again',
+    (session, { give }, { args: [who = ''] }) => give(session, who),
+  )
+  add(
+    'send <who> [text...]',
+    'send a text: from the arguments, or through a pipe',
+    async (session, actions, { args }) => {
+      const [who = '', ...words] = args
+      await actions.send(session, who, await textOf(words, actions))
+    },
+  )
+  add('file <who> <path>', 'send a file', (session, { file }, { args: [who = '', path = ''] }) =>
+    file(session, who, path),
+  )
+  add('read', 'show what waits, and save the files that came', async (session, { read }, { options }) => {
+    if ((await read(session, options.save)) > 0) process.exitCode = exits.partly
+  }).option('--save <folder>', 'where received files go (default: the folder "received" in --dir)')
+  add('test', "run the sixteen steps of the original's test against a server", async ({ client, output }) => {
+    const { testServer } = await import('./suite.ts')
+    await testServer(client, output)
+  })
+}
+
+const warning = `WHO is a name or an id of 32 hex digits.
+Version 2 does not prove who wrote a message, and whoever knows your id can fetch your mail.`
+
+/** Each command understands them, wherever they stand. */
+function common(command: Command): Command {
+  return command
+    .addOption(new Option('--server <host:port>', 'the server (default: the line in server.info)'))
+    .addOption(new Option('--dir <folder>', 'where me.info, server.info and me.state are (default: this folder)'))
+    .addOption(new Option('--json', 'one JSON object a line, for programs'))
+}
+
+function acting(run: Run): (...given: unknown[]) => Promise<void> {
+  return async (...given) => {
+    const command = given.at(-1) as Command // commander passes it last
+    const options = command.optsWithGlobals<Options>()
+    const output: Output = { json: options.json ?? false, out: process.stdout, err: process.stderr }
+    const [actions, { openClient, parseAddress }] = await Promise.all([import('./actions.ts'), import('./client.ts')])
+    using interruption = onInterrupt()
+    const server = options.server === undefined ? undefined : parseAddress(options.server)
+    const client = openClient({ dir: options.dir ?? '.', server, signal: interruption.signal })
+    await actions.warnIfExposed({ client, output })
+    await run({ client, output }, actions, { args: command.args, options })
+  }
+}
+
+async function textOf(words: string[], { textFrom }: Actions): Promise<string> {
+  const text = words.join(' ')
+  if (words.length > 0 && text !== '-') {
+    // this is how Node shows bytes that it could not decode
+    if (!text.includes('\ufffd')) return text
+    throw new Failure('bad-text', {
+      what: 'the text is not UTF-8',
+      advice: 'check the locale, or pass it through a pipe',
+    })
+  }
+  if (process.stdin.isTTY && text !== '-')
+    throw new Failure('usage', {
+      what: 'there is no text',
+      advice: 'messageu v2 send WHO TEXT, or pass it through a pipe',
+    })
+  return textFrom(process.stdin)
+}
