@@ -1,0 +1,79 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+
+/** What a child can be asked to do, by name; arguments and results travel as plain values. */
+export type Tasks = Record<string, (argument: never) => unknown>
+
+interface Asked {
+  readonly task: string
+  readonly argument: unknown
+}
+
+interface Answered {
+  readonly result?: unknown
+  readonly error?: string
+}
+
+/** In the child: serves tasks until the parent leaves. */
+export function serveTasks(tasks: Tasks): void {
+  process.on('message', async ({ task, argument }: Asked) => {
+    try {
+      const result = await (tasks[task] as (argument: unknown) => unknown)(argument)
+      process.send?.({ result } satisfies Answered)
+    } catch (error) {
+      process.send?.({
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      } satisfies Answered)
+    }
+  })
+  process.on('disconnect', () => process.exit(0))
+}
+
+/** In the parent: a process of its own, so that what is measured has its own CPU time and memory. */
+export class Child<T extends Tasks> implements AsyncDisposable {
+  readonly #process: ChildProcess
+  readonly #gone: Promise<never>
+  #answer = Promise.withResolvers<Answered>()
+
+  constructor(file: string, execArgv: readonly string[] = []) {
+    this.#process = fork(new URL(file, import.meta.url), { execArgv: [...execArgv] })
+    this.#process.on('message', (answer: Answered) => this.#answer.resolve(answer))
+    this.#gone = once(this.#process, 'exit').then(([code]) => {
+      throw new Error(`a bench process ended with ${code}`)
+    })
+    this.#gone.catch(() => {})
+  }
+
+  /** One task at a time. */
+  async ask<N extends keyof T & string>(task: N, argument: Parameters<T[N]>[0]): Promise<Awaited<ReturnType<T[N]>>> {
+    this.#answer = Promise.withResolvers()
+    this.#process.send({ task, argument })
+    const { result, error } = await Promise.race([this.#answer.promise, this.#gone])
+    if (error !== undefined) throw new Error(error)
+    return result as Awaited<ReturnType<T[N]>>
+  }
+
+  /** CPU time so far, in microseconds: user and system, all threads. */
+  cpuUs(): number {
+    const fields = readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+    return (Number(fields[11]) + Number(fields[12])) * 10_000
+  }
+
+  /** Resident memory in bytes: now, and the highest since `resetPeak`. */
+  memory(): { now: number; peak: number } {
+    const status = readFileSync(`/proc/${this.#process.pid}/status`, 'utf8')
+    const kib = (key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1]) * 1024
+    return { now: kib('VmRSS'), peak: kib('VmHWM') }
+  }
+
+  get pid(): number {
+    return this.#process.pid as number
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exit = once(this.#process, 'exit')
+    this.#process.disconnect()
+    await exit
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * Prints each figure as a ratio to a limit that is measured in the same run, in alternating pairs.
+ * `npm run bench -- [--json] [--only PREFIX]`
+ */
+import { mkdirSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { fileFigures } from './files.ts'
+import type { Figure } from './measure.ts'
+import { storageFigures } from './storage.ts'
+import { version2Figures } from './version2.ts'
+
+const { values } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
+})
+const groups = { storage: storageFigures, v2: version2Figures, files: fileFigures }
+
+mkdirSync('dist', { recursive: true })
+let reached = 0
+let missed = 0
+for (const [group, figures] of Object.entries(groups)) {
+  if (!values.only.startsWith(group) && !group.startsWith(values.only)) continue
+  for await (const figure of figures()) if (figure.name.startsWith(values.only)) print(figure)
+}
+if (!values.json) console.log(`${reached} goals reached, ${missed} missed`)
+
+function print(figure: Figure): void {
+  const { name, value, unit, goal, better, beside } = figure
+  const good = better === 'higher' ? value >= goal : value <= goal
+  if (good) reached += 1
+  else missed += 1
+  if (values.json) {
+    console.log(JSON.stringify({ v: 1, event: 'figure', name, value, unit, goal, better, beside }))
+    return
+  }
+  const details = Object.entries(beside).map(([key, each]) => `${key} ${each}`)
+  console.log(
+    `${good ? 'ok  ' : 'MISS'} ${name.padEnd(32)} ${String(value).padStart(7)}  (goal ${better === 'higher' ? '≥' : '≤'} ${goal})  ${unit}`,
+  )
+  if (details.length > 0) console.log(`     ${details.join(', ')}`)
+}
