@@ -67,10 +67,6 @@ export class Child<T extends Tasks> implements AsyncDisposable {
     return { now: kib('VmRSS'), peak: kib('VmHWM') }
   }
 
-  get pid(): number {
-    return this.#process.pid as number
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     const exit = once(this.#process, 'exit')
     this.#process.disconnect()

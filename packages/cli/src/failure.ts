@@ -1,4 +1,4 @@
-/** The exit status that a script sees. docs: the table of commands in the README. */
+/** The exit status that a script sees. */
 export const exits = {
   ok: 0,
   failed: 1,
@@ -12,7 +12,7 @@ export const exits = {
   interrupted: 130,
 } as const
 
-export type Exit = keyof typeof exits
+type Exit = keyof typeof exits
 
 /** Every way in which a command can fail: a stable word for scripts, and the exit status that goes with it. */
 // biome-ignore format: the columns are the point

@@ -61,11 +61,6 @@ export function createOwn(path: string): Promise<FileHandle> {
   return open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | noFollow, fileMode)
 }
 
-/** A file to add to at its end, made where there is none. */
-export function appendOwn(path: string): Promise<FileHandle> {
-  return open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | noFollow, fileMode)
-}
-
 /** A file whose bytes are overwritten in place, made where there is none. */
 export function rewriteOwn(path: string): Promise<FileHandle> {
   return open(path, constants.O_RDWR | constants.O_CREAT | noFollow, fileMode)

@@ -11,16 +11,22 @@ const redrawMs = 100
  * Shows a transfer: on a terminal a bar with rate and time left, elsewhere one line per 10 %, with `--json` the same as
  * events.
  */
-export function showProgress(output: Output, label: string, now: () => number = () => performance.now()): OnProgress {
+export function showProgress(
+  output: Output,
+  label: string,
+  now: () => number = () => performance.now(),
+): { readonly onProgress: OnProgress } & Disposable {
   const startedAt = now()
   let tenth = 0
   let drawnAt = Number.NEGATIVE_INFINITY
-  return (done, total) => {
+  let midLine = false
+  const onProgress: OnProgress = (done, total) => {
     const part = total === 0 ? 1 : done / total
     const elapsed = (now() - startedAt) / 1000
     if (output.err.isTTY && !output.json) {
       if (done < total && now() - drawnAt < redrawMs) return
       drawnAt = now()
+      midLine = done < total
       output.err.write(`\r\u001b[K${label} ${bar(part)} ${summary(done, total, elapsed)}${done < total ? '' : '\n'}`)
       return
     }
@@ -29,6 +35,12 @@ export function showProgress(output: Output, label: string, now: () => number = 
     tenth = reached
     if (output.json) output.out.write(jsonLine({ event: 'progress', what: label, done, total }))
     else output.err.write(`${label} ${summary(done, total, elapsed)}\n`)
+  }
+  return {
+    onProgress,
+    [Symbol.dispose]() {
+      if (midLine) output.err.write('\n') // what comes next does not belong to the bar
+    },
   }
 }
 

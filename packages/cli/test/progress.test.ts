@@ -10,13 +10,14 @@ function outputs({ json, isTTY }: { json: boolean; isTTY: boolean }) {
 }
 
 /** A transfer of 100 pieces, one second each. */
-function transfer(output: ReturnType<typeof outputs>): string {
+function transfer(output: ReturnType<typeof outputs>, pieces = 100): string {
   let now = 0
   const progress = showProgress(output, 'sending', () => now)
-  for (let done = 1; done <= 100; done++) {
+  for (let done = 1; done <= pieces; done++) {
     now += 1000
-    progress(done * 1e6, 100e6)
+    progress.onProgress(done * 1e6, 100e6)
   }
+  progress[Symbol.dispose]()
   return output.text()
 }
 
@@ -47,8 +48,12 @@ test('on a terminal a transfer is a bar that ends its line', () => {
   assert.match(text, /\n$/)
 })
 
+test('a bar that does not come to its end leaves its line', () => {
+  assert.match(transfer(outputs({ json: false, isTTY: true }), 50), /left\n$/)
+})
+
 test('an empty file is done at once', () => {
   const output = outputs({ json: false, isTTY: false })
-  showProgress(output, 'sending', () => 0)(0, 0)
+  showProgress(output, 'sending', () => 0).onProgress(0, 0)
   assert.equal(output.text(), '|sending 100 %\n')
 })

@@ -49,7 +49,8 @@ export async function send({ client, output }: Session, who: string, text: strin
 }
 
 export async function file({ client, output }: Session, who: string, path: string): Promise<void> {
-  await tellSent(output, await v2.sendFile(client, who, path, showProgress(output, 'sending')))
+  using progress = showProgress(output, 'sending')
+  await tellSent(output, await v2.sendFile(client, who, path, progress.onProgress))
 }
 
 /** From this size on, taking in what waits shows its progress. */
@@ -59,10 +60,10 @@ const worthShowing = 1_000_000
 export async function read({ client, output }: Session, save = join(client.dir, 'received')): Promise<number> {
   const unopened = new Set<string>()
   let shown = 0
-  const progress = showProgress(output, 'receiving')
+  using progress = showProgress(output, 'receiving')
   const readings = v2.read(client, {
     save,
-    onProgress: (done, total) => total >= worthShowing && progress(done, total),
+    onProgress: (done, total) => total >= worthShowing && progress.onProgress(done, total),
     onNamesUnknown: ({ message }) => notice(output, 'names-unknown', `the senders' names are unknown: ${message}`),
   })
   for await (const reading of readings) {

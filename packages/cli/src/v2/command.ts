@@ -1,7 +1,6 @@
 import { type Command, Option } from 'commander'
 import { exits, Failure } from '../failure.ts'
 import { onInterrupt } from '../interrupt.ts'
-import type { Output } from '../output.ts'
 import type { Session } from './actions.ts'
 
 interface Options {
@@ -21,13 +20,12 @@ export function addV2(program: Command): void {
   const v2 = common(program.command('v2'))
     .description('the client of protocol version 2, as the original: a menu without arguments, or one action')
     .addHelpText('after', `\n${warning}`)
-    .action(
-      acting(async ({ client, output }) => {
-        if (output.json) throw new Failure('usage', { what: 'the menu has no --json', advice: 'messageu v2 --help' })
-        const { menu } = await import('./menu.ts')
-        await menu(client, { input: process.stdin, output })
-      }),
-    )
+    .action(async (...given: unknown[]) => {
+      const { client, output } = await sessionOf(commandIn(given))
+      if (output.json) throw new Failure('usage', { what: 'the menu has no --json', advice: 'messageu v2 --help' })
+      const { menu } = await import('./menu.ts')
+      await menu(client, { input: process.stdin, output })
+    })
   const add = (usage: string, description: string, run: Run): Command =>
     common(v2.command(usage)).description(description).action(acting(run))
 
@@ -47,9 +45,9 @@ export function addV2(program: Command): void {
   add(
     'send <who> [text...]',
     'send a text: from the arguments, or through a pipe',
-    async (session, actions, { args }) => {
+    async (session, { send }, { args }) => {
       const [who = '', ...words] = args
-      await actions.send(session, who, await textOf(words, actions))
+      await send(session, who, await textOf(words))
     },
   )
   add('file <who> <path>', 'send a file', (session, { file }, { args: [who = '', path = ''] }) =>
@@ -77,19 +75,33 @@ function common(command: Command): Command {
 
 function acting(run: Run): (...given: unknown[]) => Promise<void> {
   return async (...given) => {
-    const command = given.at(-1) as Command // commander passes it last
-    const options = command.optsWithGlobals<Options>()
-    const output: Output = { json: options.json ?? false, out: process.stdout, err: process.stderr }
-    const [actions, { openClient, parseAddress }] = await Promise.all([import('./actions.ts'), import('./client.ts')])
+    const command = commandIn(given)
     using interruption = onInterrupt()
-    const server = options.server === undefined ? undefined : parseAddress(options.server)
-    const client = openClient({ dir: options.dir ?? '.', server, signal: interruption.signal })
-    await actions.warnIfExposed({ client, output })
-    await run({ client, output }, actions, { args: command.args, options })
+    const session = await sessionOf(command, interruption.signal)
+    await run(session, await import('./actions.ts'), { args: command.args, options: command.optsWithGlobals() })
   }
 }
 
-async function textOf(words: string[], { textFrom }: Actions): Promise<string> {
+function commandIn(given: unknown[]): Command {
+  return given.at(-1) as Command // commander passes it last
+}
+
+async function sessionOf(command: Command, signal?: AbortSignal): Promise<Session> {
+  const { server: address, dir = '.', json = false } = command.optsWithGlobals<Options>()
+  const [{ warnIfExposed }, { openClient, parseAddress }] = await Promise.all([
+    import('./actions.ts'),
+    import('./client.ts'),
+  ])
+  const server = address === undefined ? undefined : parseAddress(address)
+  const session = {
+    client: openClient({ dir, server, signal }),
+    output: { json, out: process.stdout, err: process.stderr },
+  }
+  await warnIfExposed(session)
+  return session
+}
+
+async function textOf(words: string[]): Promise<string> {
   const text = words.join(' ')
   if (words.length > 0 && text !== '-') {
     // this is how Node shows bytes that it could not decode
@@ -99,10 +111,11 @@ async function textOf(words: string[], { textFrom }: Actions): Promise<string> {
       advice: 'check the locale, or pass it through a pipe',
     })
   }
-  if (process.stdin.isTTY && text !== '-')
-    throw new Failure('usage', {
-      what: 'there is no text',
-      advice: 'messageu v2 send WHO TEXT, or pass it through a pipe',
-    })
-  return textFrom(process.stdin)
+  const { textFrom } = await import('./actions.ts')
+  const piped = words.length === 0 && process.stdin.isTTY ? '' : await textFrom(process.stdin)
+  if (piped !== '' || text === '-') return piped
+  throw new Failure('usage', {
+    what: 'there is no text',
+    advice: 'messageu v2 send WHO TEXT, or pass one through a pipe; - for whatever the pipe has',
+  })
 }

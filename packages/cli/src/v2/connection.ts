@@ -4,7 +4,7 @@ import { ProtocolError } from '@messageu/protocol'
 import { encodeRequest, type Request, readAnswerHeader, refusal } from '@messageu/protocol/v2'
 import { Failure, interrupted, isSystemError } from '../failure.ts'
 import { type Address, formatAddress } from './address.ts'
-import { answerBytesPerSecond, type Deadlines } from './limits.ts'
+import { answerBytesPerSecond, type Deadlines, slowestBytesPerSecond } from './limits.ts'
 import { refused } from './refusals.ts'
 
 /** Takes in the answer to one request. What one of these throws ends the exchange, and the connection by a reset. */
@@ -38,6 +38,7 @@ export async function exchange(call: Call): Promise<void> {
   const over = new AbortController()
   const { promise: received, resolve, reject } = Promise.withResolvers<void>()
   const answer = new Answer(request, receiver)
+  const outgoing = new Outgoing(socket, call, over.signal)
   const where = formatAddress(server)
 
   const connecting = setTimeout(() => reject(tooSlow(where, 'did not accept a connection')), deadlines.connectMs)
@@ -49,50 +50,91 @@ export async function exchange(call: Call): Promise<void> {
   socket.on('end', () => {
     if (!answer.complete) reject(cutOff(where, answer.progress))
   })
+  let receiving: NodeJS.Timeout | undefined
   socket.on('data', (chunk) => {
     try {
-      if (answer.push(chunk)) resolve()
+      if (answer.push(chunk)) {
+        if (!outgoing.complete) throw new ProtocolError('malformed', 'it answers a request that it does not have yet')
+        resolve()
+      } else if (answer.announced !== undefined)
+        receiving ??= setTimeout(
+          () => reject(tooSlow(where, 'has been answering')),
+          withinMs(answer.announced, deadlines),
+        )
     } catch (error) {
       reject(error instanceof ProtocolError ? badAnswer(where, error) : error)
     }
   })
-  const uploaded = upload(socket, call, over.signal).catch(reject)
+  const sent = outgoing.send().catch(reject)
 
   try {
     await received
+    clearTimeout(receiving)
     socket.setTimeout(0)
     socket.pause() // whatever follows the answer is not ours
     await receiver.onComplete()
     await closed(socket, deadlines.closeMs)
   } catch (error) {
     // a plain close after the last byte would tell the server that we have it all
-    if (error instanceof Failure && error.code === 'refused') socket.destroy()
+    if (socket.connecting || (error instanceof Failure && error.code === 'refused')) socket.destroy()
     else socket.resetAndDestroy()
     throw error instanceof ProtocolError ? badAnswer(where, error) : error
   } finally {
     clearTimeout(connecting)
+    clearTimeout(receiving)
     signal?.removeEventListener('abort', onAbort)
     over.abort()
-    await uploaded
+    await sent
   }
 }
 
-async function upload(socket: Socket, { request, content, deadlines }: Call, over: AbortSignal): Promise<void> {
-  try {
-    await put(socket, encodeRequest(request), over)
-    if (content === undefined || request.kind !== 'send') return
-    for await (const piece of content) await put(socket, piece, over)
-    const writingMs = (request.addressed.contentBytes / answerBytesPerSecond) * 1000
-    socket.setTimeout(deadlines.silenceMs + writingMs)
-  } catch (error) {
-    if (!over.aborted) throw error
+const timerMsMax = 2 ** 31 - 1
+
+/** A server that sends a byte now and then is never silent. */
+function withinMs(bytes: number, { silenceMs }: Deadlines): number {
+  return Math.min(silenceMs + (bytes / slowestBytesPerSecond) * 1000, timerMsMax)
+}
+
+/** The request on its way out, a piece at a time: no more than one is in memory. */
+class Outgoing {
+  readonly #socket: Socket
+  readonly #call: Call
+  readonly #over: AbortSignal
+  #left: number
+
+  constructor(socket: Socket, call: Call, over: AbortSignal) {
+    this.#socket = socket
+    this.#call = call
+    this.#over = over
+    this.#left = encodeRequest(call.request).length + contentBytesOf(call.request)
+  }
+
+  /** The last byte is under way: an answer can be one to the whole request. */
+  get complete(): boolean {
+    return this.#left === 0
+  }
+
+  async send(): Promise<void> {
+    const { request, content, deadlines } = this.#call
+    try {
+      await this.#put(encodeRequest(request))
+      for await (const piece of content ?? []) await this.#put(piece)
+      const writingMs = (contentBytesOf(request) / answerBytesPerSecond) * 1000
+      this.#socket.setTimeout(deadlines.silenceMs + writingMs)
+    } catch (error) {
+      if (!this.#over.aborted) throw error
+    }
+  }
+
+  async #put(bytes: Uint8Array): Promise<void> {
+    this.#over.throwIfAborted()
+    this.#left -= bytes.length
+    if (!this.#socket.write(bytes)) await once(this.#socket, 'drain', { signal: this.#over })
   }
 }
 
-/** Waits while the connection is full, so that no more than a piece is in memory. */
-async function put(socket: Socket, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted()
-  if (!socket.write(bytes)) await once(socket, 'drain', { signal })
+function contentBytesOf(request: Request): number {
+  return request.kind === 'send' ? request.addressed.contentBytes : 0
 }
 
 /** Ends our side and waits for the server's end: only then has it settled what we fetched. */
@@ -120,6 +162,11 @@ class Answer {
 
   get complete(): boolean {
     return this.#headerBytes === this.#header.length && this.#received === this.#payloadBytes
+  }
+
+  /** The size of the payload, once it is known. */
+  get announced(): number | undefined {
+    return this.#headerBytes === this.#header.length ? this.#payloadBytes : undefined
   }
 
   get progress(): string {

@@ -2,10 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { takeLock } from '../lock.ts'
-import { appendOwn, makeOwnFolder, openOwn, readOwn, removeIfThere } from '../private-files.ts'
+import { makeOwnFolder, openOwn, readOwn, removeIfThere, replaceFile } from '../private-files.ts'
 import type { OnProgress } from '../progress.ts'
 import { Fetch, finishSpool } from './fetch.ts'
-import { limits } from './limits.ts'
 import { isWhole, markSuffix } from './spool.ts'
 
 const unfinished = '.part'
@@ -13,6 +12,8 @@ const finished = '.spool'
 
 /** Our name for a file that is being decrypted, in whatever folder received files go to. */
 const partFile = /^\.messageu-[0-9a-f]{32}\.part$/
+
+const notedPathBytesMax = 65_536
 
 /**
  * Where fetched messages lie until they are shown. Version 2 has no acknowledgement: the server forgets what it handed
@@ -47,7 +48,7 @@ export class Inbox implements Disposable {
     for (const name of ending(unfinished)) await settle(join(this.#folder, name))
     for (const mark of ending(markSuffix))
       if (!names.includes(mark.slice(0, -markSuffix.length))) await removeIfThere(join(this.#folder, mark))
-    await this.#removePartFiles()
+    await this.#removePartFile()
   }
 
   /** What earlier runs fetched and did not show to the end. */
@@ -62,27 +63,27 @@ export class Inbox implements Disposable {
     return Fetch.start(`${path}${unfinished}`, `${path}${finished}`, onProgress)
   }
 
-  /** A name for a file in `folder` that is being decrypted: removed at the next start if a crash leaves it there. */
-  async newPartFile(folder: string): Promise<string> {
+  /** Lends a name for a file in `folder` that is being decrypted. A crash leaves it there until the next start. */
+  async withPartFile<T>(folder: string, use: (path: string) => Promise<T>): Promise<T> {
     const path = join(folder, `.messageu-${randomBytes(16).toString('hex')}.part`)
-    await using ledger = await appendOwn(this.#ledger)
-    await ledger.write(`${JSON.stringify(path)}\n`)
-    await ledger.sync()
-    return path
-  }
-
-  async #removePartFiles(): Promise<void> {
-    const ledger = await readOwn(this.#ledger, { max: limits.stateBytesMax })
-    if (ledger === undefined) return
-    for (const line of Buffer.from(ledger.bytes).toString('utf8').split('\n')) {
-      const path = quotedPath(line)
-      if (path !== undefined && partFile.test(basename(path))) await removeIfThere(path)
+    await replaceFile(this.#note, Buffer.from(JSON.stringify(path)))
+    try {
+      return await use(path)
+    } finally {
+      await this.#removePartFile()
     }
-    await removeIfThere(this.#ledger)
   }
 
-  get #ledger(): string {
-    return join(this.#folder, 'part-files')
+  async #removePartFile(): Promise<void> {
+    const note = await readOwn(this.#note, { max: notedPathBytesMax })
+    if (note === undefined) return
+    const path: unknown = JSON.parse(Buffer.from(note.bytes).toString('utf8'))
+    if (typeof path === 'string' && partFile.test(basename(path))) await removeIfThere(path)
+    await removeIfThere(this.#note)
+  }
+
+  get #note(): string {
+    return join(this.#folder, 'part-file')
   }
 
   [Symbol.dispose](): void {
@@ -99,14 +100,4 @@ async function settle(path: string): Promise<void> {
   if (file !== undefined && (await isWhole(file)))
     await finishSpool(file, path, `${path.slice(0, -unfinished.length)}${finished}`)
   else await removeIfThere(path)
-}
-
-/** The last line may be cut short. */
-function quotedPath(line: string): string | undefined {
-  try {
-    const path: unknown = JSON.parse(line)
-    return typeof path === 'string' ? path : undefined
-  } catch {
-    return undefined
-  }
 }

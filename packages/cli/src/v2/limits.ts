@@ -35,5 +35,8 @@ export interface Deadlines {
 
 export const deadlines: Deadlines = { connectMs: 10_000, silenceMs: 30_000, closeMs: 5000 }
 
+/** A slower answer is given up: one second more than the silence for each of these. */
+export const slowestBytesPerSecond = 1024
+
 /** A server has to write a large content to its disk before it answers: one second more for each of these. */
 export const answerBytesPerSecond = 16 * 2 ** 20

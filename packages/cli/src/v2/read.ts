@@ -207,15 +207,18 @@ class Reader {
     const folder = this.#options.save
     const opened = openPieces(key, contentPieces(sealed))
     const ending = `-${message}.${type === 'text' ? 'txt' : 'bin'}`
+    const wish = name === undefined ? idText(sender) : nameToText(name)
     await makeFolder(folder)
-    return saveReceived({
-      folder,
-      name: safeName(name === undefined ? idText(sender) : nameToText(name), ending, { max: limits.fileNameBytesMax }),
-      partFile: await this.#desk.inbox.newPartFile(folder),
-      content: type === 'text' ? withoutNul(opened) : opened,
-      again,
-      signal: this.#client.signal,
-    })
+    return this.#desk.inbox.withPartFile(folder, (partFile) =>
+      saveReceived({
+        folder,
+        name: safeName(wish, ending, { max: limits.fileNameBytesMax }),
+        partFile,
+        content: type === 'text' ? withoutNul(opened) : opened,
+        again,
+        signal: this.#client.signal,
+      }),
+    )
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { createOwn, nameIt, openOwn, removeIfThere } from '../private-files.ts'
+import { createOwn, nameIt, openOwn } from '../private-files.ts'
 import { numbered } from './safe-name.ts'
 import { pieces } from './sealed.ts'
 
@@ -23,24 +23,20 @@ interface Saving {
 /** Writes a received file under a name that nothing has yet: durable when this resolves, and whole or not there. */
 export async function saveReceived({ folder, name, partFile, content, again, signal }: Saving): Promise<Received> {
   await using file = await createOwn(partFile)
-  try {
-    const hash = createHash('sha256')
-    let bytes = 0
-    for await (const piece of content) {
-      signal?.throwIfAborted()
-      await file.writeFile(piece)
-      hash.update(piece)
-      bytes += piece.length
-    }
-    await file.sync()
-    const digest = hash.digest('hex')
-    for (let count = 1; ; count++) {
-      const path = join(folder, numbered(name, count))
-      if (await nameIt(partFile, path)) return { path, bytes }
-      if (again && (await holds(path, bytes, digest))) return { path, bytes }
-    }
-  } finally {
-    await removeIfThere(partFile)
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const piece of content) {
+    signal?.throwIfAborted()
+    await file.writeFile(piece)
+    hash.update(piece)
+    bytes += piece.length
+  }
+  await file.sync()
+  const digest = hash.digest('hex')
+  for (let count = 1; ; count++) {
+    const path = join(folder, numbered(name, count))
+    if (await nameIt(partFile, path)) return { path, bytes }
+    if (again && (await holds(path, bytes, digest))) return { path, bytes }
   }
 }
 

@@ -12,7 +12,7 @@ export interface Sealed {
   readonly at: number
 }
 
-export function contentStart({ at }: Sealed): number {
+function contentStart({ at }: Sealed): number {
   return at + Delivered.max
 }
 
@@ -31,9 +31,12 @@ export function contentPieces(sealed: Sealed): AsyncGenerator<Uint8Array> {
   return pieces(sealed.file, contentStart(sealed), sealed.header.contentBytes)
 }
 
+/** A part of a file in pieces, each of which is valid until the next one is asked for. */
 export async function* pieces(file: FileHandle, start: number, length: number): AsyncGenerator<Uint8Array> {
+  const buffer = new Uint8Array(Math.min(pieceBytes, length))
   for (let done = 0; done < length; ) {
-    const piece = await readExactly(file, start + done, Math.min(pieceBytes, length - done))
+    const piece = buffer.subarray(0, length - done)
+    await fill(piece, file, start + done)
     yield piece
     done += piece.length
   }
@@ -41,12 +44,17 @@ export async function* pieces(file: FileHandle, start: number, length: number): 
 
 export async function readExactly(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length)
+  await fill(bytes, file, position)
+  return bytes
+}
+
+async function fill(bytes: Uint8Array, file: FileHandle, position: number): Promise<void> {
+  const { length } = bytes
   for (let done = 0; done < length; ) {
     const { bytesRead } = await file.read(bytes, done, length - done, position + done)
     if (bytesRead === 0) throw new RangeError(`the file ends at ${position + done}, and not at ${position + length}`)
     done += bytesRead
   }
-  return bytes
 }
 
 /** What makes a message the same message when it comes again: sender, id and the hash of the content. */

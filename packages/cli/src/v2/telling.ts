@@ -99,6 +99,6 @@ const changes = {
   changed: 'it replaces the one that we had; if you did not expect that, ask the sender by another way',
 } as const
 
-export function nameOf({ id, name }: Pick<Person, 'id' | 'name'>): string {
+function nameOf({ id, name }: Pick<Person, 'id' | 'name'>): string {
   return name === undefined ? idText(id) : nameToText(name)
 }

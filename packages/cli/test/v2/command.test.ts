@@ -87,6 +87,8 @@ test('a text comes from the arguments, from a pipe, and from "-"; one line break
   await alice(['send', 'bob'], 'from a pipe\n')
   await alice(['send', 'bob', '-'], 'from\na dash\n\n')
   await messageu(['v2', 'send', '--dir', join(world.folder, 'alice'), 'bob', '--', '-x', '--json'])
+  const none = await alice(['send', 'bob', '--json'], '')
+  assert.deepEqual([none.code, events(none)[0]?.code], [2, 'usage'])
   const texts = events(await shell(world, 'bob')(['read', '--json'])).map(
     ({ content }) => (content as { text: string }).text,
   )
@@ -172,7 +174,7 @@ test("server.info and me.info are the original's files, and registering writes b
   const dir = join(world.folder, 'alice')
   assert.equal(await readFile(join(dir, 'server.info'), 'utf8'), `${formatAddress(world.server.address)}\n`)
   assert.match(await readFile(join(dir, 'me.info'), 'utf8'), /^alice\n[0-9A-F]{32}\n[A-Za-z0-9+/=]{1336}\n$/)
-  const people = await messageu(['v2', 'people'], undefined, dir)
+  const people = await messageu(['v2', 'people'], undefined, { cwd: dir })
   assert.equal(people.code, 0)
 })
 

@@ -184,13 +184,10 @@ export class FakeServer implements AsyncDisposable {
 }
 
 /** Takes one request after the other, each on its own connection, and does with the connection what `answer` says. */
-export async function startScript(
+export function startScript(
   answer: (socket: Socket, request: Buffer, kind: OperationName) => void,
 ): Promise<{ address: Address } & AsyncDisposable> {
-  const sockets = new Set<Socket>()
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
+  return startRaw((socket) => {
     const received: Buffer[] = []
     let kind: OperationName = 'list'
     const reader = new RequestReader({
@@ -205,6 +202,16 @@ export async function startScript(
       received.push(chunk)
       reader.push(chunk)
     })
+  })
+}
+
+/** Serves connections, and holds nothing in memory. */
+export async function startRaw(serve: (socket: Socket) => void): Promise<{ address: Address } & AsyncDisposable> {
+  const sockets = new Set<Socket>()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    serve(socket)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { encode } from '@messageu/protocol'
 import { answerHeader, Delivered, Listing, nameFromText, PublicKeyOf, Receipt } from '@messageu/protocol/v2'
 import fc from 'fast-check'
 import { Failure } from '../../src/failure.ts'
 import * as v2 from '../../src/v2/client.ts'
-import { startScript } from './fake-server.ts'
+import { startRaw, startScript } from './fake-server.ts'
 import { filesIn, idOf, read, World } from './world.ts'
 
 /** Two people, one of them with a server that answers every request with these bytes and then ends, or does not. */
@@ -139,6 +141,48 @@ test('S10: an answer that never ends is cut after what it announced', async (t) 
   const client = { ...alice, server: script.address, deadlines: { connectMs: 500, silenceMs: 500, closeMs: 100 } }
   assert.deepEqual(await v2.people(client), [])
   assert.ok(written > 0)
+})
+
+test('a send that is answered before the server can have it all is not taken for sent', async (t) => {
+  const client = await facing(t, () => 'silence')
+  const recipient = await v2.findPerson(client, 'bob')
+  await using early = await startRaw((socket) => {
+    const receipt = encode(Receipt, { recipient: recipient.id, message: 1 })
+    socket.once('data', () => socket.end(Buffer.concat([answerHeader('send', 20), receipt])))
+  })
+  const path = join(client.dir, 'big')
+  await writeFile(path, Buffer.alloc(50_000_000))
+  await assert.rejects(v2.sendFile({ ...client, server: early.address }, 'bob', path), { code: 'bad-answer' })
+})
+
+test('a send that is refused while its content is on its way ends there', async (t) => {
+  const client = await facing(t, () => 'silence')
+  let received = 0
+  await using refusing = await startRaw((socket) => {
+    socket.on('data', (chunk) => {
+      if (received === 0) socket.write(Buffer.from('02282300000000', 'hex'))
+      received += chunk.length
+    })
+  })
+  const path = join(client.dir, 'big')
+  await writeFile(path, Buffer.alloc(100_000_000))
+  await assert.rejects(v2.sendFile({ ...client, server: refusing.address }, 'bob', path), { code: 'refused' })
+  assert.ok(received < 90_000_000)
+})
+
+test('W06: an answer that comes a byte at a time is given up', async (t) => {
+  const client = await facing(t, () => 'silence')
+  await using script = await startScript((socket) => {
+    const bytes = answerHeader('list', 271 * 10)
+    let sent = 0
+    const timer = setInterval(
+      () => socket.write(bytes.subarray(sent, ++sent).length > 0 ? bytes.subarray(sent - 1, sent) : 'x'),
+      10,
+    )
+    socket.on('close', () => clearInterval(timer))
+  })
+  const hurried = { ...client, server: script.address, deadlines: { connectMs: 500, silenceMs: 100, closeMs: 100 } }
+  await assert.rejects(v2.people(hurried), { code: 'timeout' })
 })
 
 for (const type of [0, 5, 255])

@@ -317,10 +317,12 @@ test('X04: plaintext that a crash left in any folder is removed at the next star
   const foreign = join(elsewhere, 'letter.txt')
   await writeFile(left, 'plaintext')
   await writeFile(foreign, 'mine')
-  const lines = [left, foreign, join(elsewhere, 'gone')].map((path) => JSON.stringify(path))
-  await writeFile(join(bob.dir, 'inbox', 'part-files'), `${lines.join('\n')}\n"cut sho`)
-  await read(bob)
+  for (const path of [left, foreign, join(elsewhere, 'gone')]) {
+    await writeFile(join(bob.dir, 'inbox', 'part-file'), JSON.stringify(path))
+    await read(bob)
+  }
   assert.deepEqual(await filesIn(elsewhere), ['letter.txt'])
+  assert.deepEqual(await filesIn(join(bob.dir, 'inbox')), ['lock'])
 })
 
 test('X04: temporary files have names that nobody can guess', async () => {

@@ -112,14 +112,15 @@ for (const name of ['wire-suite', 'wire-session', 'wire-driver'])
 
 function send(client: v2.Client, who: string, { request }: Exchange, folder: string): Promise<v2.Sent> {
   const { decoded } = request
-  switch (decoded.messageTypeName) {
+  const { messageTypeName: kind = 'file' } = decoded
+  switch (kind) {
     case 'key-request':
       return v2.askForKey(client, who)
     case 'key':
       return v2.giveKey(client, who)
     case 'text':
       return v2.sendText(client, who, plain(request).toString())
-    default: {
+    case 'file': {
       const path = join(folder, 'sent')
       return writeFile(path, plain(request)).then(() => v2.sendFile(client, who, path))
     }

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { test } from 'node:test'
 import { formatAddress } from '../../src/v2/client.ts'
 import { FakeServer, type Lies } from './fake-server.ts'
-import { events, messageu } from './world.ts'
+import { events, messageu, World } from './world.ts'
 
 async function testRun(lies: Lies) {
   await using server = await FakeServer.start(lies)
@@ -14,16 +13,16 @@ async function testRun(lies: Lies) {
 }
 
 test('the sixteen steps pass against a right server, as often as one likes, and leave nothing behind', async () => {
-  const leftovers = async () => (await readdir(tmpdir())).filter((name) => name.startsWith('messageu-test-'))
-  const before = await leftovers()
-  await using server = await FakeServer.start()
+  await using world = await World.start()
+  const { server, folder } = world
   for (let run = 0; run < 2; run++) {
-    const ended = await messageu(['v2', 'test', '--server', formatAddress(server.address)])
+    const env = { ...process.env, TMPDIR: folder, TEMP: folder }
+    const ended = await messageu(['v2', 'test', '--server', formatAddress(server.address)], undefined, { env })
     assert.equal(ended.code, 0, ended.out + ended.err)
     assert.equal(ended.out.match(/^pass/gm)?.length, 16)
     assert.match(ended.out, /all 16 steps passed/)
   }
-  assert.deepEqual(await leftovers(), before)
+  assert.deepEqual(await readdir(folder), [])
 })
 
 test('the steps make the 22 requests of the original, in its order', async () => {

@@ -18,8 +18,12 @@ export interface Ended {
 }
 
 /** Runs the program as a shell would. */
-export async function messageu(args: readonly string[], input?: string | Buffer, cwd?: string): Promise<Ended> {
-  const child = spawn(process.execPath, [launcher, ...args], { cwd, stdio: 'pipe' })
+export async function messageu(
+  args: readonly string[],
+  input?: string | Buffer,
+  { cwd, env = process.env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ended> {
+  const child = spawn(process.execPath, [launcher, ...args], { cwd, env, stdio: 'pipe' })
   child.stdin.on('error', () => {})
   child.stdin.end(input)
   const gather = async (stream: AsyncIterable<Buffer>): Promise<Buffer> => Buffer.concat(await Array.fromAsync(stream))
