@@ -17,15 +17,15 @@ interface Answered {
 
 /** In the child: serves tasks until the parent leaves. */
 export function serveTasks(tasks: Tasks): void {
-  process.on('message', async ({ task, argument }: Asked) => {
+  const answer = async ({ task, argument }: Asked): Promise<Answered> => {
     try {
-      const result = await (tasks[task] as (argument: unknown) => unknown)(argument)
-      process.send?.({ result } satisfies Answered)
+      return { result: await (tasks[task] as (argument: unknown) => unknown)(argument) }
     } catch (error) {
-      process.send?.({
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      } satisfies Answered)
+      return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
     }
+  }
+  process.on('message', (asked: Asked) => {
+    void answer(asked).then((answered) => process.send?.(answered, () => {})) // the parent may be gone
   })
   process.on('disconnect', () => process.exit(0))
 }

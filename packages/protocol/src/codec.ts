@@ -21,7 +21,7 @@ export type Infer<C> = C extends Codec<infer T> ? T : never
 export type Brand<Name extends string> = { readonly __brand: Name }
 
 /** Bytes being read. Every step checks that enough are left. */
-export class Source {
+class Source {
   readonly bytes: Uint8Array
   readonly #view: DataView
   #offset = 0
@@ -57,7 +57,7 @@ export class Source {
 }
 
 /** Bytes being written; grows as needed. */
-export class Sink {
+class Sink {
   #bytes: Uint8Array
   #view: DataView
   #length = 0

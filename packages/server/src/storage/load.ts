@@ -7,7 +7,7 @@ import { databaseFile } from './folder.ts'
 import { replayCold, replayEntry } from './journal.ts'
 import { Mailboxes } from './mailboxes.ts'
 import { mustMatch, rowDigest } from './rows.ts'
-import { migrate, openForWriting } from './schema.ts'
+import { migrate, openForWriting, verifySchema } from './schema.ts'
 import { verifyWal } from './wal.ts'
 
 /** Everything about the stored state that is held in memory. */
@@ -38,6 +38,7 @@ export function loadState(folder: string): LoadedState {
 
 /** The state that a database of this version stands for. Throws `DamagedStorage` for rows that are not what was stored. */
 export function readState(database: DatabaseSync): LoadedState {
+  verifySchema(database)
   verifyTables(database)
   const mailboxes = new Mailboxes()
   const { directory, clientNumber } = readClients(database)

@@ -23,8 +23,6 @@ const control = {
   failed: 4,
   failedFrom: 5,
   failedThrough: 6,
-  /** Never written. */
-  never: 7,
 } as const
 const controlWords = 8
 
@@ -187,17 +185,6 @@ export class RingConsumer {
 
   get #closing(): boolean {
     return Atomics.load(this.#words, control.closing) === 1
-  }
-
-  /** Bytes that have come and are not yet in a batch. */
-  get pending(): number {
-    this.#produced = widen(Atomics.load(this.#words, control.produced), this.#produced)
-    return this.#produced - this.#tail
-  }
-
-  /** Lets more come for so long. Nobody wakes us meanwhile, so that what comes costs no call into the system. */
-  gather(ms: number): void {
-    Atomics.wait(this.#words, control.never, 0, ms)
   }
 
   /** The next record of the batch, or undefined when it holds `bytesMax` bytes or all that had come. */

@@ -93,6 +93,19 @@ export function migrate(file: string): void {
   }
 }
 
+/** Throws `DamagedStorage` unless the tables are declared as the migrations declare them. */
+export function verifySchema(database: DatabaseSync): void {
+  const model = new DatabaseSync(':memory:')
+  for (const step of migrations) model.exec(step)
+  if (declarations(database) !== declarations(model)) throw new DamagedStorage('server.db', 'its schema is not ours')
+  model.close()
+}
+
+function declarations(database: DatabaseSync): string {
+  const query = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name"
+  return JSON.stringify(database.prepare(query).all())
+}
+
 /** Looks without writing, unless the very creation of the database was cut short: SQLite has to undo it first. */
 function identify(file: string): number {
   const database = existsSync(`${file}-journal`) ? new DatabaseSync(file) : openForReading(file)

@@ -208,7 +208,8 @@ export class SqliteStorage implements Storage {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([this.#reader.close(), this.#writer.close()])
+    await Promise.all([this.#writer.drain(), this.#reader.close()])
+    await this.#writer.close() // after the reader: the last connection moves the write-ahead log into the database
     await this.#contents.close()
     this.#lock[Symbol.dispose]()
   }

@@ -19,14 +19,6 @@ export interface WriterStart {
   readonly journalRows: number
 }
 
-/**
- * Under load a commit waits for as long as the last one took, at most this long, so that fewer commits do the same
- * work. Load is: batches of more than one record on average, and not so much waiting that the disk is the limit.
- */
-const gatherMsMax = 2
-const gatherRecordsMin = 1.5
-const gatherBytesMax = 32_768
-
 /** Pages in the write-ahead log after which they are moved into the database. */
 const checkpointPages = 4000
 const pageBytes = 4096
@@ -52,9 +44,6 @@ class Writer {
   #position: number
   #journalNumber: number
   #walPages = 0
-  #lastCommitMs = 0
-  /** Records in a batch, on average over the last few. */
-  #usualRecords = 1
 
   constructor(start: WriterStart) {
     const database = openForWriting(start.file)
@@ -84,39 +73,25 @@ class Writer {
     for (;;) {
       const state = this.#ring.wait(this.#folding.idleMs)
       if (state === 'closed') break
-      if (state === 'records') {
-        this.#gather()
-        this.#commitBatch()
-      }
+      if (state === 'records') this.#commitBatch()
       if (state === 'idle' || this.#folding.overdue) this.#fold()
       if (this.#walPages >= checkpointPages) this.#checkpoint()
     }
     this.#database.close()
   }
 
-  #gather(): void {
-    if (this.#usualRecords >= gatherRecordsMin && this.#ring.pending < gatherBytesMax)
-      this.#ring.gather(Math.min(this.#lastCommitMs, gatherMsMax))
-  }
-
   /** Everything that has come, in one transaction; tells the main thread what became of it. */
   #commitBatch(): void {
-    const position = this.#position
-    const journalNumber = this.#journalNumber
-    const startedAt = performance.now()
     try {
       this.#statements.begin.run()
       const discards = this.#insertBatch()
       this.#statements.commit.run()
       this.#ring.committed()
-      this.#lastCommitMs = performance.now() - startedAt
       if (discards !== undefined) this.#folding.committed(discards)
     } catch (error) {
       const code = this.#rollBack(error)
-      this.#position = position
-      this.#journalNumber = journalNumber
       this.#ring.takeAll(limits.commitBytesMax) // where it failed at once, nothing was taken yet
-      this.#ring.refused(code)
+      this.#ring.refused(code) // numbers that were given to refused rows stay unused
     }
   }
 
@@ -125,11 +100,9 @@ class Writer {
     const { message, content, forgetContent, client, journal } = this.#statements
     const discards: Discard[] = []
     let journalled = false
-    let records = 0
     let bytes = 0
     this.#entry.begin(this.#position)
     for (let record = this.#ring.next(limits.commitBytesMax); record !== undefined; ) {
-      records += 1
       switch (record.kind) {
         case recordKinds.message: {
           const row = readMessage(this.#ring, record.offset)
@@ -169,7 +142,6 @@ class Writer {
       bytes += changes.length
     }
     this.#walPages += 2 + Math.ceil((bytes * 1.1) / pageBytes)
-    this.#usualRecords += (records - this.#usualRecords) / 8
     return journalled ? discards : undefined
   }
 

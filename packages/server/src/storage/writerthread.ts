@@ -70,13 +70,18 @@ export class WriterThread {
     })
   }
 
-  /** Takes nothing new, and resolves when everything that was taken is settled and the thread has ended. */
-  async close(): Promise<void> {
+  /** Takes nothing new; resolves when everything that was taken is settled. */
+  async drain(): Promise<void> {
     this.#ended ??= new ProtocolError('stopping', 'the storage is closed')
     if (this.#underWay.length > 0)
       await new Promise<void>((resolve) => {
         this.#drained = resolve
       })
+  }
+
+  /** Resolves when the thread has ended. */
+  async close(): Promise<void> {
+    await this.drain()
     this.ring.close()
     await this.#exited
   }

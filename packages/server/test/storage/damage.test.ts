@@ -53,9 +53,9 @@ async function makeTemplate(): Promise<Stored> {
   const carol = await registered(storage, 'carol')
   const sent = { alice: [] as Sent[], bob: [] as Sent[], carol: [] as Sent[] }
   const fill = async (): Promise<void> => {
-    for (let i = 0; i < 12; i++) sent.alice.push(await send(storage, bob, alice, randomBytes(i * 40)))
+    for (let i = 0; i < 12; i++) sent.alice.push(await send(storage, bob, alice, randomBytes(i < 6 ? 100 : i * 40)))
     sent.bob.push(await send(storage, alice, bob, randomBytes(9000)))
-    for (const bytes of [70_000, 80_000]) sent.bob.push(await sendFile(storage, alice, bob, randomBytes(bytes)))
+    for (const bytes of [70_000, 70_000]) sent.bob.push(await sendFile(storage, alice, bob, randomBytes(bytes)))
     sent.bob.push(await send(storage, alice, bob, 'the last one'))
     for (let i = 0; i < 3; i++) sent.carol.push(await send(storage, alice, carol, `for carol ${i}`))
   }
@@ -94,6 +94,12 @@ function fold(file: string): void {
     changes: Uint8Array
   }[])
     insert.run(number, digest, changes)
+  test('the start is refused after damage to the declaration of a table', async () => {
+    await using stored = await startStored()
+    flip(stored.file, readFileSync(stored.file).indexOf('sealed BLOB'))
+    await assert.rejects(openSqliteIn(stored.folder), inDatabase)
+  })
+
   for (const table of ['meta', 'clients', 'messages', 'contents', 'journal', 'cold', 'cursors'])
     assert((database.prepare(`SELECT count(*) AS rows FROM ${table}`).get() as { rows: number }).rows > 0, table)
   database.close()
@@ -188,6 +194,21 @@ suite('K06 damage', () => {
       const before = readFileSync(stored.file)
       await assert.rejects(openSqliteIn(stored.folder), inDatabase)
       assert(readFileSync(stored.file).equals(before))
+      assert.deepEqual(listed(stored.folder), ['1', '2', 'incoming'])
+    })
+
+  for (const table of ['meta', 'clients', 'contents', 'journal', 'cold', 'cursors'])
+    test(`the start is refused when a page of ${table} has lost a row`, async () => {
+      await using stored = await startStored()
+      const database = new DatabaseSync(stored.file)
+      const query = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?')
+      const { rootpage } = query.get(table) as { rootpage: number }
+      database.close()
+      const bytes = readFileSync(stored.file)
+      const countAt = (rootpage - 1) * 4096 + 3 // sqlite.org/fileformat2.html#b_tree_pages
+      bytes.writeUInt16BE(bytes.readUInt16BE(countAt) - 1, countAt)
+      writeFileSync(stored.file, bytes)
+      await assert.rejects(openSqliteIn(stored.folder), inDatabase)
       assert.deepEqual(listed(stored.folder), ['1', '2', 'incoming'])
     })
 
@@ -308,6 +329,14 @@ suite('K06 damage', () => {
       await storage.discard(storage.waiting(bob, everything))
       assert.deepEqual(storage.waiting(bob, everything).damaged, [victim.position])
     })
+
+  test('contents of the same size that changed places are noticed', async () => {
+    await using stored = await startStored()
+    alter(stored.file, 'UPDATE messages SET content = 3 - content WHERE content IN (1, 2)')
+    await using storage = await openSqliteIn(stored.folder)
+    await assert.rejects(heard(storage, stored.clients.bob), inDatabase)
+    assert.equal(storage.figures().damagedMessages, 2)
+  })
 
   test('I9 a mailbox with too many damaged messages is refused as a whole, and the others are not', async () => {
     await using temporary = await temporaryFolder()

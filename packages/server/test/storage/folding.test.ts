@@ -189,6 +189,16 @@ suite('folding', () => {
     assert.deepEqual(world.waitingFor(1), [[1, 5, 100]])
   })
 
+  test('what was fetched before its row is folded is deleted without a detour', async () => {
+    await using world = await startJournalling()
+    for (let position = 1; position <= 600; position++) world.commit([[1, position, 100]])
+    world.commit([{ recipient: 1, through: 600, keeping: [], contents: [] }])
+    world.folding.step(world.position)
+    assert.equal(world.rowsOf('cold'), 0)
+    assert(world.rowsOf('messages') < 600)
+    world.verify()
+  })
+
   test('a cold row that is emptied in part loses its messages with its last', async () => {
     await using world = await startJournalling()
     world.commit([1, 2, 3, 4].map((position): Message => [1, position, 100]))

@@ -36,7 +36,7 @@ class Model {
     for (const client of this.clients) {
       const expected = Buffer.concat(this.waitingFor(client).map(({ bytes }) => bytes))
       assert((await heard(storage, client)).equals(expected), `client ${client.number}, seed ${seed}`)
-      assert.deepEqual(storage.clientByLogin(client.login), client)
+      assert.equal(storage.clientByLogin(client.login)?.number, client.number)
     }
     const count = [...this.waiting.values()].reduce((sum, list) => sum + list.length, 0)
     assert.equal(storage.figures().waitingMessages, count)
@@ -73,22 +73,19 @@ suite('whatever happens at the same time', () => {
       await using folder = await temporaryFolder()
       const random = randomFrom(seed)
       const model = new Model()
-      let storage = await open(folder.path)
-      for (let i = 0; i < 8; i++) model.clients.push(await registered(storage, `client ${i}`))
-      for (let round = 0; round < 400; round++) {
-        // two fetches of one mailbox at the same time are the listener's to prevent
-        await Promise.all(Array.from({ length: 1 + random.below(15) }, () => something(storage, model, random)))
-        if (round % 20 === 0) await model.verify(storage)
-        if (kind !== 'sqlite') continue
-        if (round % 150 === 149) await new Promise((resolve) => setTimeout(resolve, 400)) // time to fold
-        if (random.below(40) === 0) {
-          await storage[Symbol.asyncDispose]()
-          storage = await open(folder.path)
-          await model.verify(storage)
+      const lives = kind === 'memory' ? 1 : 5 // only one of them remembers anything
+      for (let life = 0; life < lives; life++) {
+        await using storage = await open(folder.path)
+        while (model.clients.length < 8) model.clients.push(await registered(storage, `client ${model.clients.length}`))
+        await model.verify(storage)
+        for (let round = 0; round < 300 / lives; round++) {
+          const atOnce = 1 + random.below(15)
+          await Promise.all(Array.from({ length: atOnce }, () => something(storage, model, random)))
+          if (round % 20 === 0) await model.verify(storage)
         }
+        if (life % 2 === 1) await new Promise((resolve) => setTimeout(resolve, 400)) // time to fold
+        await model.verify(storage)
       }
-      await model.verify(storage)
-      await storage[Symbol.asyncDispose]()
     })
 
   test('positions go on growing over restarts, also when nothing waits and all is folded', async () => {
@@ -96,7 +93,7 @@ suite('whatever happens at the same time', () => {
     let highest = 0
     let me: Client | undefined
     for (let start = 0; start < 4; start++) {
-      const storage = await openSqliteIn(folder.path)
+      await using storage = await openSqliteIn(folder.path)
       me ??= await registered(storage, 'me')
       for (let i = 0; i < 3; i++) {
         const { position } = await send(storage, me, me, 'hello')
@@ -105,7 +102,6 @@ suite('whatever happens at the same time', () => {
       }
       await storage.discard(storage.waiting(me, everything))
       if (start === 1) await folded(folder.path, storage, me)
-      await storage[Symbol.asyncDispose]()
       highest += start === 1 ? 300 : 0
     }
   })
@@ -114,7 +110,7 @@ suite('whatever happens at the same time', () => {
     await using folder = await temporaryFolder()
     const random = randomFrom(seed)
     const acknowledged = new Map<number, Map<number, string>>()
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       const events = await crash(folder.path, 150 + random.below(500), seed + round)
       const maybe = new Set<number>() // discards of which nobody knows
       for (const event of events) {
