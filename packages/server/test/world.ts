@@ -81,7 +81,7 @@ export async function startV2(storage: Storage, options: Partial<V2Options> = {}
   }
 }
 
-export async function ask(port: number, request: Uint8Array): Promise<Buffer> {
+async function ask(port: number, request: Uint8Array): Promise<Buffer> {
   const socket = await dial(port)
   socket.write(request)
   const answer = await everythingFrom(socket)
@@ -89,7 +89,7 @@ export async function ask(port: number, request: Uint8Array): Promise<Buffer> {
   return answer
 }
 
-export function dial(port: number, host = '127.0.0.1'): Promise<Socket> {
+function dial(port: number, host = '127.0.0.1'): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host, allowHalfOpen: true }, () => resolve(socket))
     socket.once('error', reject)
@@ -97,7 +97,7 @@ export function dial(port: number, host = '127.0.0.1'): Promise<Socket> {
 }
 
 /** All bytes until the peer's end. Rejects if the connection breaks before it. */
-export function everythingFrom(socket: Socket): Promise<Buffer> {
+function everythingFrom(socket: Socket): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     socket.on('data', (chunk) => chunks.push(chunk))

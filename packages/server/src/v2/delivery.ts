@@ -7,6 +7,10 @@
  * handed over; the sending side stays open until the peer's end or `hold`, and `settle` longer for a reset that
  * follows it; a write of no bytes still succeeds; then our end, and then the peer's end and a close without an error.
  * The obvious rule, "the last write succeeded and the peer closed", lost 101 of 480 interrupted fetches.
+ *
+ * `hold` grows with the answer: a client that is killed while bytes are on a slow way ends in good order first and resets
+ * when the next of them arrive. A client that ends its side before it has read everything, lives on for longer than
+ * `settle` and then breaks cannot be told from one that read it all.
  */
 export type Delivery =
   | { phase: 'writing'; peerEnded: boolean }

@@ -20,8 +20,8 @@ export const v2Limits = {
 
   /** How long the sending side stays open after a fetch, for a peer that is not on this machine; more by its size. */
   holdMs: 3_000,
-  /** What our own system may still have to send of an answer that it took over. */
-  systemBufferBytesMax: 4 * 2 ** 20,
+  /** What our own system may still have to send of an answer that it took over; on fast lines more, but not for long. */
+  systemBufferBytesMax: 2 ** 20,
   /** How long a reset may take to arrive after the peer's end, for a peer that is not on this machine. */
   settleMs: 500,
   /** From our end of a fetch to the peer's. */

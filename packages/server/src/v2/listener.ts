@@ -39,7 +39,8 @@ export interface V2Log {
 }
 
 const tickMs = 250
-const backlog = 4096
+/** What comes at once is accepted at once: a longer queue would hold up everybody else for as long. */
+const backlog = 512
 
 /** Listens for version 2 clients. Rejects when the port cannot be had. */
 export async function listenV2(options: V2Options): Promise<V2Listener> {
@@ -57,6 +58,8 @@ export class V2Listener implements AsyncDisposable {
   readonly #server: Server
   readonly #connections = new Set<Connection>()
   readonly #perAddress = new Map<string, number>()
+  /** Where every connection comes from when we listen on loopback: the system need not be asked each time. */
+  #onlyPeer: string | undefined
   readonly #turnedAway = new Set<Socket>()
   #stopped: Promise<void> | undefined
 
@@ -96,6 +99,8 @@ export class V2Listener implements AsyncDisposable {
       this.#deadlines[Symbol.dispose]()
       throw error
     }
+    const { host: own } = this.address
+    if (this.#host.isLocal(own)) this.#onlyPeer = own
     // one connection that cannot be accepted is no reason to give up the others
     this.#server.on('error', ({ message }) => {
       this.#options.log.refused({ operation: undefined, reason: 'busy', why: `not accepted: ${message}` })
@@ -133,14 +138,15 @@ export class V2Listener implements AsyncDisposable {
     for (const connection of this.#connections)
       if (!connection.heard) connection.fail(new ProtocolError('stopping', 'the server is stopping'))
     const grace = setTimeout(() => this.endAll(), graceMs)
-    await closed
+    await closed // which comes before the sockets say so
+    await Promise.all([...this.#connections].map(({ socket }) => new Promise((gone) => socket.once('close', gone))))
     clearTimeout(grace)
     await this.#services.turns.over() // what was delivered is forgotten before the storage closes
     this.#deadlines[Symbol.dispose]()
   }
 
   #onConnection(socket: Socket): void {
-    const remote = socket.remoteAddress
+    const remote = this.#onlyPeer ?? socket.remoteAddress
     if (remote === undefined) {
       socket.destroy() // gone before it was looked at
       return

@@ -179,7 +179,7 @@ export async function fetchAll({ port }: { port: number }, client: Client): Prom
   return messagesIn(answer)
 }
 
-export function reserved(storage: Storage, recipient: Client, bytes: number): Room {
+function reserved(storage: Storage, recipient: Client, bytes: number): Room {
   const outcome = storage.reserve(recipient, bytes)
   if (outcome.kind !== 'reserved') throw new Error(outcome.kind)
   return outcome.room

@@ -1,3 +1,4 @@
+import assert from 'node:assert'
 import { ProtocolError } from '@messageu/protocol'
 import { answerHeader, limits as protocolLimits } from '@messageu/protocol/v2'
 import type { Client, Fetched, Piece } from '../../storage.ts'
@@ -114,6 +115,7 @@ class DeliveryWork implements Work {
   /** The answer's header travels with the first piece, unless that is a large one. */
   async *#pieces(): AsyncGenerator<Piece> {
     let header: Uint8Array | undefined = answerHeader('fetch', this.#fetched.bytes)
+    let left = this.#fetched.bytes
     for await (const piece of this.#services.storage.read(this.#fetched)) {
       if (header !== undefined && piece.bytes.length <= joinedBytesMax) {
         yield { bytes: Buffer.concat([header, piece.bytes]), release: () => piece.release() }
@@ -122,7 +124,9 @@ class DeliveryWork implements Work {
         yield piece
       }
       header = undefined
+      left -= piece.bytes.length
     }
+    assert(left === 0, 'what is delivered is as long as it was announced')
   }
 
   #on(event: DeliveryEvent): void {
