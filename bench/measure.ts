@@ -1,6 +1,8 @@
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { databaseFile } from '../packages/server/src/storage/folder.ts'
 
 /** One line of the result. `goal` is what is asked for; `better` says in which direction. */
 export interface Figure {
@@ -56,6 +58,14 @@ export async function pairs(
     limit: rounded(median(measured.map((pair) => pair.limit))),
     spread: `${rounded(Math.min(...ratios))}..${rounded(Math.max(...ratios))}`,
   }
+}
+
+/** Waits until the journal of a storage is folded away, as it is after a while of quiet. */
+export async function settled(folder: string): Promise<void> {
+  const database = new DatabaseSync(databaseFile(folder), { readOnly: true })
+  const rows = database.prepare('SELECT count(*) AS rows FROM journal')
+  while ((rows.get() as { rows: number }).rows > 0) await new Promise((resolve) => setTimeout(resolve, 200))
+  database.close()
 }
 
 /** Latency of appending 4 KiB and syncing it, in milliseconds. */

@@ -2,10 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { type ClientId, nameFromText, type PublicKey } from '@messageu/protocol/v2'
+import { randomIds } from '../packages/server/src/main.ts'
 import { openSqlite } from '../packages/server/src/storage/sqlite.ts'
 import type { Client } from '../packages/server/src/storage.ts'
 import { listenV2 } from '../packages/server/src/v2/listener.ts'
 import { serveTasks } from './children.ts'
+import { settled } from './measure.ts'
 
 type Opened = Awaited<ReturnType<typeof open>>
 let opened: Opened | undefined
@@ -19,7 +21,7 @@ async function open(folder: string) {
     port: 0,
     log: { refused: ({ reason, why }) => console.error('refused:', reason, why), fetched() {} },
     nowMs: () => performance.now(),
-    newClientId: () => randomBytes(16) as Uint8Array as ClientId,
+    newClientId: randomIds(),
   })
   return { storage, listener, clients: [] as Client[] }
 }
@@ -79,6 +81,9 @@ export const tasks = {
     delay.reset()
     return p99
   },
+
+  /** Waits until the journal is folded away, as it is after a while of quiet. */
+  settle: settled,
 
   waiting(): number {
     return here().storage.figures().waitingMessages

@@ -9,6 +9,7 @@ import { writePragmas } from '../packages/server/src/storage/schema.ts'
 import { openSqlite } from '../packages/server/src/storage/sqlite.ts'
 import type { Client, Storage } from '../packages/server/src/storage.ts'
 import { serveTasks } from './children.ts'
+import { settled } from './measure.ts'
 
 const bodyBytes = 300
 const outstanding = 64 * 32
@@ -40,13 +41,7 @@ export const tasks = {
     opened.delete(folder)
   },
 
-  /** Waits until the journal is folded away, as it is after a while of quiet. */
-  async settle(folder: string): Promise<void> {
-    const database = new DatabaseSync(databaseFile(folder), { readOnly: true })
-    const rows = database.prepare('SELECT count(*) AS rows FROM journal')
-    while ((rows.get() as { rows: number }).rows > 0) await new Promise((resolve) => setTimeout(resolve, 200))
-    database.close()
-  },
+  settle: settled,
 
   /** Milliseconds until a storage is open, and the memory that it took. */
   async start(folder: string): Promise<{ ms: number; bytes: number }> {

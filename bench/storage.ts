@@ -81,7 +81,7 @@ async function* startFigures(folder: string): AsyncGenerator<Figure> {
     const count = async (): Promise<number> => {
       await using child = new Child<StorageTasks>('./storage-child.ts')
       await child.ask('count', waiting)
-      return child.ask('count', waiting) // the second time its pages are in the cache
+      return await child.ask('count', waiting) // the second time its pages are in the cache
     }
     const { ratio, ours, limit, spread } = await pairs(pairCount, start, count)
     yield {

@@ -1,15 +1,15 @@
 import { malformed } from './errors.ts'
 
 /**
- * The code points of strictly valid UTF-8 (RFC 3629): no over-long form, no surrogate, nothing above U+10FFFF. Written
- * here because this package uses the language only, and the language has no decoder.
+ * Walks strictly valid UTF-8 (RFC 3629): no over-long form, no surrogate, nothing above U+10FFFF. Returns how many code
+ * points there are. Written here because this package uses the language only, and the language has no decoder.
  */
-export function codePointsOf(bytes: Uint8Array): number[] {
-  const points: number[] = []
-  for (let i = 0; i < bytes.length; ) {
+function walk(bytes: Uint8Array, visit?: (point: number) => void): number {
+  let count = 0
+  for (let i = 0; i < bytes.length; count++) {
     const first = bytes[i] as number
     if (first < 0x80) {
-      points.push(first)
+      visit?.(first)
       i += 1
       continue
     }
@@ -23,15 +23,23 @@ export function codePointsOf(bytes: Uint8Array): number[] {
     }
     const overlong = point < (length === 4 ? 0x10000 : length === 3 ? 0x800 : 0x80)
     if (overlong || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) throw malformed('not valid UTF-8')
-    points.push(point)
+    visit?.(point)
     i += length
   }
-  return points
+  return count
 }
 
+/** How many code points there are. Throws `malformed` for bytes that are not valid UTF-8. */
+export function countCodePoints(bytes: Uint8Array): number {
+  return walk(bytes)
+}
+
+/** Throws `malformed` for bytes that are not valid UTF-8. */
 export function utf8Decode(bytes: Uint8Array): string {
   let text = ''
-  for (const point of codePointsOf(bytes)) text += String.fromCodePoint(point)
+  walk(bytes, (point) => {
+    text += String.fromCodePoint(point)
+  })
   return text
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { codePointsOf, utf8Decode, utf8Encode } from '../src/utf8.ts'
+import { countCodePoints, utf8Decode, utf8Encode } from '../src/utf8.ts'
 
 const platform = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -58,7 +58,7 @@ test('every code point goes to bytes and back like on the platform', () => {
     const text = String.fromCodePoint(...points)
     const bytes = utf8Encode(text)
     assert.equal(Buffer.compare(bytes, new TextEncoder().encode(text)), 0)
-    assert.deepEqual(codePointsOf(bytes), points)
+    assert.equal(countCodePoints(bytes), points.length)
     assert.equal(utf8Decode(bytes), text)
   }
 })

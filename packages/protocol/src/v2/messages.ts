@@ -1,6 +1,6 @@
 import { type Brand, fixed, type Infer, mapped, named, rest, struct, u8, u16, u32 } from '../codec.ts'
 import { malformed } from '../errors.ts'
-import { codePointsOf, utf8Decode, utf8Encode } from '../utf8.ts'
+import { countCodePoints, utf8Decode, utf8Encode } from '../utf8.ts'
 import { limits } from './limits.ts'
 
 /** What a client is called by: 16 random bytes, handed out by the server. §3.1 */
@@ -21,7 +21,7 @@ export const Name = mapped(fixed(limits.nameFieldBytes), {
   from(field): Name {
     const end = field.indexOf(0)
     if (end < 0) throw malformed('the name has no NUL at its end')
-    codePointsOf(field)
+    countCodePoints(field) // valid behind the NUL as well
     return checkedName(field.slice(0, end))
   },
   to(name) {
@@ -44,7 +44,7 @@ export function nameToText(name: Name): string {
 }
 
 function checkedName(bytes: Uint8Array): Name {
-  const points = codePointsOf(bytes).length
+  const points = countCodePoints(bytes)
   if (points < limits.nameCodePointsMin) throw malformed(`a name has at least 2 characters, this one ${points}`)
   return bytes as Name // the only cast to Name
 }
