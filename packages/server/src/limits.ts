@@ -19,5 +19,5 @@ export const limits = {
   /** Records that wait until the ring has room. */
   queuedBytesMax: 64 * 2 ** 20,
   /** One transaction. */
-  commitBytesMax: 2 ** 20,
+  commitBytesMax: 2 ** 19,
 } as const

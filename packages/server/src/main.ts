@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import type { ClientId } from '@messageu/protocol/v2'
+import { existsSync, readFileSync } from 'node:fs'
+import { type ClientId, limits as v2Protocol } from '@messageu/protocol/v2'
+import { restoringFile } from './admin/backup.ts'
 import type { Config } from './config.ts'
 import { type Logger, v2Log } from './log.ts'
+import { DamagedStorage } from './storage/damage.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { v2Limits } from './v2/limits.ts'
 import { listenV2 } from './v2/listener.ts'
@@ -17,7 +19,7 @@ export interface RunningServer {
   hurry(): void
 }
 
-/** Descriptors that are kept for the database, contents and the log. */
+/** Descriptors that are kept for the database, contents and the log; where there are few, half of them. */
 const reservedDescriptors = 512
 
 /**
@@ -25,6 +27,8 @@ const reservedDescriptors = 512
  * error for a port that cannot be had. The one place that names the database, the clocks and the random source.
  */
 export async function startServer(config: Config, log: Logger): Promise<RunningServer> {
+  if (existsSync(restoringFile(config.data)))
+    throw new DamagedStorage('server.db', 'a restore into this folder did not come to its end')
   const storage = await openSqlite({
     folder: config.data,
     nowMs: Date.now,
@@ -40,12 +44,14 @@ export async function startServer(config: Config, log: Logger): Promise<RunningS
       privateIds: config['v2.private-ids'],
       limits: {
         connectionsPerAddressMax: config['v2.connections-per-address'],
-        connectionsMax: Math.min(v2Limits.connectionsMax, descriptorsMax() - reservedDescriptors),
+        connectionsMax: Math.min(v2Limits.connectionsMax, forConnections(descriptorsMax())),
       },
       log: v2Log(log),
       nowMs: () => performance.now(),
-      newClientId: () => randomBytes(16) as Uint8Array as ClientId, // 16 bytes, as asked for
+      newClientId: randomIds(),
     })
+    // whether the last batch is on disk is not known then: who waits for it is told nothing, rather than a refusal
+    storage.failed.catch(() => v2.endAll())
     return {
       v2: v2.address,
       failed: storage.failed,
@@ -59,6 +65,23 @@ export async function startServer(config: Config, log: Logger): Promise<RunningS
     await storage[Symbol.asyncDispose]()
     throw error
   }
+}
+
+const idsAtOnce = 256
+
+/** Random ids, made many at once: each call for random bytes costs as much as the rest of a registration. */
+export function randomIds(): () => ClientId {
+  let pool = Buffer.alloc(0)
+  return () => {
+    if (pool.length === 0) pool = randomBytes(v2Protocol.idBytes * idsAtOnce)
+    const id = Uint8Array.from(pool.subarray(0, v2Protocol.idBytes))
+    pool = pool.subarray(v2Protocol.idBytes)
+    return id as ClientId // as many bytes as an id has
+  }
+}
+
+function forConnections(descriptors: number): number {
+  return descriptors - Math.min(reservedDescriptors, Math.floor(descriptors / 2))
 }
 
 /** How many files this process may open; where the system does not say, a number that every system allows. */

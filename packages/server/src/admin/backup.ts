@@ -1,10 +1,10 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
 import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { FolderLock } from '../lock.ts'
+import { FolderInUse, FolderLock } from '../lock.ts'
 import { contentIds, ignoreMissing } from '../storage/contents.ts'
-import { contentFolder, databaseFile } from '../storage/folder.ts'
+import { contentFolder, databaseFile, syncFolder } from '../storage/folder.ts'
 import { skipPositions } from '../storage/load.ts'
 import { checkedVersion, openForReading, openForWriting } from '../storage/schema.ts'
 
@@ -21,6 +21,8 @@ export interface BackupManifest {
 }
 
 const manifestName = 'manifest.json'
+/** Where a backup gathers its files, inside the data folder so that contents can be linked instead of copied. */
+export const stagingName = 'backup-staging'
 const snapshotsMax = 5
 /** Positions that a restored server leaves out, so that none is given twice that was given after the backup. */
 const positionsSkipped = 1_000_000
@@ -31,25 +33,44 @@ const positionsSkipped = 1_000_000
  */
 export async function backup(folder: string, target: string, now: Date): Promise<BackupManifest> {
   await mustBeEmpty(target)
-  const staging = path.join(folder, `backup-staging-${randomBytes(6).toString('hex')}`)
-  await mkdir(staging, { mode: 0o700 })
+  const staging = path.join(folder, stagingName)
+  await mkdir(staging, { mode: 0o700 }).catch(ignoreExisting)
+  using _lock = await lockStaging(staging, now)
   try {
-    const snapshot = await takeSnapshot(folder, staging)
-    await mkdir(path.join(target, 'content'), { recursive: true, mode: 0o700 })
-    const names = ['server.db', ...snapshot.contents.map((id) => `content/${id}`)]
-    const files: BackupManifest['files'][number][] = []
-    for (const name of names)
-      files.push(await copyDurably(path.join(staging, path.basename(name)), path.join(target, name), name))
-    const manifest: BackupManifest = { v: 1, createdAt: now.toISOString(), schema: snapshot.schema, files }
-    const temporary = path.join(target, `${manifestName}.new`)
-    await writeFile(temporary, `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600, flush: true })
-    await rename(temporary, path.join(target, manifestName))
-    await syncFolder(path.join(target, 'content'))
-    await syncFolder(target)
-    return manifest
+    await clear(path.join(staging, 'files')) // of a backup that was killed
+    return await copyTo(target, folder, path.join(staging, 'files'), now)
   } finally {
     await rm(staging, { recursive: true, force: true })
   }
+}
+
+async function lockStaging(staging: string, now: Date): Promise<FolderLock> {
+  try {
+    return await FolderLock.take(staging, now)
+  } catch (error) {
+    if (!(error instanceof FolderInUse)) throw error
+    throw new BackupError(`another backup is under way: process ${error.owner?.pid ?? '?'}`, { cause: error })
+  }
+}
+
+async function clear(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { mode: 0o700 })
+}
+
+async function copyTo(target: string, folder: string, staging: string, now: Date): Promise<BackupManifest> {
+  const snapshot = await takeSnapshot(folder, staging)
+  await mkdir(path.join(target, 'content'), { recursive: true, mode: 0o700 })
+  const names = ['server.db', ...snapshot.contents.map((id) => `content/${id}`)]
+  const files: BackupManifest['files'][number][] = []
+  for (const name of names)
+    files.push(await copyDurably(path.join(staging, path.basename(name)), path.join(target, name), name))
+  const manifest: BackupManifest = { v: 1, createdAt: now.toISOString(), schema: snapshot.schema, files }
+  const temporary = path.join(target, `${manifestName}.new`)
+  await writeFile(temporary, `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600, flush: true })
+  await rename(temporary, path.join(target, manifestName))
+  for (const each of [path.join(target, 'content'), target, path.dirname(path.resolve(target))]) await syncFolder(each)
+  return manifest
 }
 
 /** Puts a backup into `folder`, which must not exist or be empty. Nothing is put there if the backup is not whole. */
@@ -60,10 +81,13 @@ export async function restore(source: string, folder: string, now: Date): Promis
     if (found?.bytes !== bytes || found.sha256 !== sha256)
       throw new BackupError(`${path.join(source, name)} is missing or not what was backed up: use another backup`)
   }
+  const names = new Set(manifest.files.map(({ name }) => name))
+  if (!describe(path.join(source, 'server.db')).contents.every((id) => names.has(`content/${id}`)))
+    throw new BackupError(`${source} lacks contents that its messages have: use another backup`)
   await mustBeEmpty(folder)
   await mkdir(contentFolder(folder), { recursive: true, mode: 0o700 })
   using _lock = await FolderLock.take(folder, now)
-  const database = `${databaseFile(folder)}.restoring`
+  const database = restoringFile(folder)
   for (const { name } of manifest.files)
     await copyDurably(path.join(source, name), name === 'server.db' ? database : path.join(folder, name), name)
   leavePositionsOut(database)
@@ -72,6 +96,9 @@ export async function restore(source: string, folder: string, now: Date): Promis
   await syncFolder(folder)
   return manifest
 }
+
+/** The database while it is being restored; it gets its name when everything is in place. */
+export const restoringFile = (folder: string): string => `${databaseFile(folder)}.restoring`
 
 /** The database as of one moment, and links to all contents that it names. */
 async function takeSnapshot(folder: string, staging: string): Promise<{ contents: number[]; schema: number }> {
@@ -154,15 +181,16 @@ async function readManifest(source: string): Promise<BackupManifest> {
   return manifest
 }
 
-/** Names are checked as well: a manifest must not lead out of the folders. */
 function isManifest(value: unknown): value is BackupManifest {
   if (typeof value !== 'object' || value === null) return false
   const { v, files } = value as Partial<BackupManifest>
-  return (
-    v === 1 &&
-    Array.isArray(files) &&
-    files.every(({ name }) => /^(server\.db|content\/[1-9]\d{0,15})$/.test(String(name)))
-  )
+  return v === 1 && Array.isArray(files) && files.every(isEntry) && files.some(({ name }) => name === 'server.db')
+}
+
+/** The name is checked as well: a manifest must not lead out of the folders. */
+function isEntry(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return /^(server\.db|content\/[1-9]\d{0,15})$/.test(String((value as { name?: unknown }).name))
 }
 
 function leavePositionsOut(database: string): void {
@@ -182,11 +210,6 @@ async function mustBeEmpty(folder: string): Promise<void> {
   if (names.length > 0) throw new BackupError(`${folder} is not empty: name a folder that is new or empty`)
 }
 
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+function ignoreExisting(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error
 }

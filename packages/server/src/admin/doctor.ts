@@ -11,6 +11,7 @@ import { type LoadedState, readState } from '../storage/load.ts'
 import { messageReader } from '../storage/reader.ts'
 import { checkedVersion, openForReading } from '../storage/schema.ts'
 import { verifyWal } from '../storage/wal.ts'
+import { restoringFile, stagingName } from './backup.ts'
 
 export interface Finding {
   /** `damage`: something stored is not what was stored. `warning`: worth a look. */
@@ -25,11 +26,14 @@ export interface Finding {
  */
 export async function* examine(folder: string): AsyncGenerator<Finding> {
   const file = databaseFile(folder)
+  if (existsSync(restoringFile(folder)))
+    yield { kind: 'damage', object: 'server.db', what: 'a restore into this folder did not come to its end' }
   if (!existsSync(file)) {
     yield { kind: 'damage', object: 'server.db', what: `there is none in ${folder}` }
     return
   }
   yield* examineModes(folder)
+  yield* examineStaging(folder)
   const inUse = await isInUse(folder)
   const owner = ownerOf(folder)
   if (inUse) yield { kind: 'ok', object: 'lock', what: `in use by process ${owner?.pid ?? '?'}` }
@@ -51,6 +55,12 @@ async function* examineModes(folder: string): AsyncGenerator<Finding> {
     else if ((status.mode & 0o077) !== 0)
       yield { kind: 'warning', object, what: 'others may look into it: chmod go-rwx' }
   }
+}
+
+async function* examineStaging(folder: string): AsyncGenerator<Finding> {
+  const staging = path.join(folder, stagingName)
+  if (existsSync(staging) && !(await isInUse(staging)))
+    yield { kind: 'warning', object: stagingName, what: 'left by a backup that was cut short; the next one removes it' }
 }
 
 async function isInUse(folder: string): Promise<boolean> {

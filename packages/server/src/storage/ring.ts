@@ -86,10 +86,14 @@ export class RingProducer {
     return place
   }
 
-  /** Hands over everything claimed so far, and wakes the consumer if it sleeps. */
+  /** Hands over everything claimed so far. A consumer that sleeps has to be woken as well. */
   publish(): void {
     Atomics.store(this.#words, control.produced, this.#head | 0)
-    this.#wake()
+  }
+
+  /** Wakes the consumer if it sleeps, which costs a call into the system. */
+  wake(): void {
+    if (Atomics.exchange(this.#words, control.sleeping, 0) === 1) Atomics.notify(this.#words, control.sleeping)
   }
 
   /**
@@ -127,11 +131,7 @@ export class RingProducer {
   /** Lets the consumer end once it has consumed everything. */
   close(): void {
     Atomics.store(this.#words, control.closing, 1)
-    this.#wake()
-  }
-
-  #wake(): void {
-    if (Atomics.exchange(this.#words, control.sleeping, 0) === 1) Atomics.notify(this.#words, control.sleeping)
+    this.wake()
   }
 
   #writeHead(offset: number, size: number, kind: number): void {

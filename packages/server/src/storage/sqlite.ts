@@ -179,7 +179,7 @@ export class SqliteStorage implements Storage {
         'server.db',
         `mailbox ${recipient.number} holds more than ${limits.damagedPerMailboxMax} damaged messages`,
       )
-    return { recipient, bytes, positions: Float64Array.from(positions), sizes: Float64Array.from(sizes), damaged }
+    return { recipient, bytes, positions: new Float64Array(positions), sizes: new Float64Array(sizes), damaged }
   }
 
   read({ positions, sizes }: Fetched): AsyncIterable<Piece> {

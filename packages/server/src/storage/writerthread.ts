@@ -5,6 +5,9 @@ import { fromThread, sqliteCodes } from './damage.ts'
 import { createRing, RingProducer } from './ring.ts'
 import type { WriterStart } from './writer.ts'
 
+/** Bytes of records for which the writer is woken in the middle of a turn of the event loop. */
+const announceBytes = 16_384
+
 /** A record on its way to the disk. */
 export interface Commit {
   readonly kind: number
@@ -35,6 +38,9 @@ export class WriterThread {
   /** For when the ring has room again. */
   readonly #queue: Waiting[] = []
   #queuedBytes = 0
+  /** Bytes of records since the writer was last woken. */
+  #unannounced = 0
+  #announcing = false
   /** Why nothing new is taken. */
   #ended: Error | undefined
   #isOver = false
@@ -106,7 +112,24 @@ export class WriterThread {
     waiting.end = place + commit.bytes
     this.#underWay.push(waiting)
     this.ring.publish()
+    this.#wakeSoon(commit.bytes)
     return true
+  }
+
+  /** Wakes the writer once for all that a turn of the event loop brings, or as soon as that is enough to begin with. */
+  #wakeSoon(bytes: number): void {
+    this.#unannounced += bytes
+    if (this.#unannounced >= announceBytes) {
+      this.#unannounced = 0
+      this.ring.wake()
+    } else if (!this.#announcing) {
+      this.#announcing = true
+      setImmediate(() => {
+        this.#announcing = false
+        this.#unannounced = 0
+        this.ring.wake()
+      })
+    }
   }
 
   #enqueue(waiting: Waiting): void {
