@@ -17,6 +17,7 @@ function put(producer: RingProducer, number: number, bytes: number): number | un
   if (place === undefined) return undefined
   producer.view.setUint32(producer.offset(place) + recordHeadBytes, number, true)
   producer.publish()
+  producer.wake()
   return place
 }
 

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { chmod, cp, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, suite, test } from 'node:test'
+import { examine, type Finding } from '../../src/admin/doctor.ts'
+import { openSqliteIn, registered, temporaryFolder } from '../world.ts'
+import { contentOf, give, live } from './lived.ts'
+
+async function overwrite(file: string, at: number): Promise<void> {
+  await using handle = await open(file, 'r+')
+  await handle.write(Buffer.of(0x3f), 0, 1, at)
+}
+
+const sql = (folder: string, statement: string): void => {
+  const database = new DatabaseSync(path.join(folder, 'server.db'))
+  database.exec(statement)
+  database.close()
+}
+
+suite('doctor', () => {
+  let whole: Awaited<ReturnType<typeof temporaryFolder>>
+  before(async () => {
+    whole = await temporaryFolder()
+    await live(path.join(whole.path, 'data'))
+  })
+  after(() => whole[Symbol.asyncDispose]())
+
+  const ok: Finding = { kind: 'ok', object: 'server.db', what: '2 clients, 4 messages waiting' }
+
+  /** What the doctor says about a copy of the healthy folder in which something was changed. */
+  async function findings(change: (folder: string) => Promise<unknown>): Promise<Finding[]> {
+    await using temporary = await temporaryFolder()
+    const folder = path.join(temporary.path, 'data')
+    await cp(path.join(whole.path, 'data'), folder, { recursive: true })
+    await change(folder)
+    const before = await everythingIn(folder)
+    const found = await Array.fromAsync(examine(folder))
+    assert.deepEqual(await everythingIn(folder), before, 'the doctor changes nothing')
+    return found.map((finding) => ({ ...finding, object: path.relative(folder, path.resolve(folder, finding.object)) }))
+  }
+
+  test('finds nothing wrong with a healthy folder', async () => {
+    assert.deepEqual(await findings(async () => {}), [ok])
+  })
+
+  test('works beside a running server', async () => {
+    await using temporary = await temporaryFolder()
+    const folder = path.join(temporary.path, 'data')
+    await using storage = await openSqliteIn(folder)
+    const alice = await registered(storage, 'alice')
+    await give(storage, alice, alice, 70_000)
+    assert.deepEqual(await Array.fromAsync(examine(folder)), [
+      { kind: 'ok', object: 'lock', what: `in use by process ${process.pid}` },
+      { kind: 'ok', object: 'server.db', what: '1 clients, 1 messages waiting' },
+    ])
+  })
+
+  type Case = { what: string; object: RegExp; says: RegExp; change(folder: string): Promise<unknown> }
+  // biome-ignore format: the columns are the point
+  const damages: Case[] = [
+    { what: 'another byte in a content',   object: /^content\/\d+$/,   says: /do not match their digest/,       change: async (at) => overwrite(await contentOf(at), 500) },
+    { what: 'a content that is cut short', object: /^content\/\d+$/,   says: /500 bytes instead of 70000/,      change: async (at) => writeFile(await contentOf(at), Buffer.alloc(500)) },
+    { what: 'a content that is gone',      object: /^content\/\d+$/,   says: /missing/,                         change: async (at) => rm(await contentOf(at)) },
+    { what: 'another message in a row',    object: /^message \d+$/,    says: /not what was stored/,             change: async (at) => sql(at, 'UPDATE messages SET sealed = zeroblob(length(sealed)) WHERE position = (SELECT max(position) FROM messages)') },
+    { what: 'a message that is gone',      object: /^message \d+$/,    says: /missing/,                         change: async (at) => sql(at, 'DELETE FROM messages WHERE position = 4') },
+    { what: 'a client with another name',  object: /^server\.db$/,     says: /client 2/,                        change: async (at) => sql(at, "UPDATE clients SET name = 'eve' WHERE number = 2") },
+    { what: 'another journal',             object: /^server\.db$/,     says: /journal/,                         change: async (at) => sql(at, "UPDATE journal SET changes = x'00'") },
+    { what: 'the header of the database',  object: /^server\.db$/,     says: /not a database|malformed/,        change: (at) => overwrite(`${at}/server.db`, 0) },
+    { what: 'a database of somebody else', object: /^server\.db$/,     says: /not a database of MessageU/,      change: async (at) => sql(at, 'PRAGMA application_id = 1') },
+    { what: 'a restore that was cut short', object: /^server\.db$/,    says: /did not come to its end/,         change: (at) => rename(`${at}/server.db`, `${at}/server.db.restoring`) },
+    { what: 'a database that is gone',     object: /^server\.db$/,     says: /there is none/,                   change: (at) => rm(`${at}/server.db`) },
+  ]
+  for (const { what, object, says, change } of damages)
+    test(`finds ${what}`, async () => {
+      const found = await findings(change)
+      const damage = found.find(({ kind }) => kind === 'damage')
+      assert(damage !== undefined, JSON.stringify(found))
+      assert.match(damage.object, object)
+      assert.match(damage.what, says)
+    })
+
+  // biome-ignore format: the columns are the point
+  const warnings: Case[] = [
+    { what: 'a folder that others can open',     object: /^$/,              says: /others may look into it/,  change: (at) => chmod(at, 0o755) },
+    { what: 'a database that others can read',   object: /^server\.db$/,    says: /others may look into it/,  change: (at) => chmod(`${at}/server.db`, 0o644) },
+    { what: 'contents behind a link',            object: /^content$/,       says: /is a link/,                change: async (at) => { await rename(`${at}/content`, `${at}/other`); await symlink('other', `${at}/content`) } },
+    { what: 'a content of no message',           object: /^content\/4711$/, says: /the next start removes/,   change: (at) => writeFile(`${at}/content/4711`, 'nobody') },
+    { what: 'what a killed backup left',         object: /^backup-staging$/, says: /the next one removes/,    change: (at) => mkdir(`${at}/backup-staging`) },
+  ]
+  for (const { what, object, says, change } of warnings)
+    test(`warns about ${what}`, async () => {
+      const found = await findings(change)
+      const warning = found.find(({ kind }) => kind === 'warning')
+      assert(warning !== undefined, JSON.stringify(found))
+      assert.match(warning.object, object)
+      assert.match(warning.what, says)
+      assert.deepEqual(found.at(-1), ok)
+    })
+
+  test('takes a database whose first start was cut short for what it is', async () => {
+    await using temporary = await temporaryFolder()
+    await writeFile(path.join(temporary.path, 'server.db'), '', { mode: 0o600 })
+    const unborn = { kind: 'ok', object: 'server.db', what: 'empty: its first start did not come to an end' }
+    assert.deepEqual(await Array.fromAsync(examine(temporary.path)), [unborn])
+    await writeFile(path.join(temporary.path, 'server.db-journal'), 'half')
+    assert.deepEqual(await Array.fromAsync(examine(temporary.path)), [unborn])
+  })
+})
+
+async function everythingIn(folder: string): Promise<Record<string, string>> {
+  const all: Record<string, string> = {}
+  // an empty log and its index are what any reader leaves
+  for (const name of (await readdir(folder, { recursive: true })).sort())
+    if (!/^server\.db-(wal|shm)$/.test(name) && !/(^|\/)lock$/.test(name))
+      all[name] = await readFile(path.join(folder, name), 'base64').catch(() => 'folder')
+  return all
+}

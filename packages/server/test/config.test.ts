@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { suite, test } from 'node:test'
+import {
+  ConfigError,
+  type ConfigSources,
+  flagOf,
+  readConfig,
+  type SettingName,
+  settings,
+  variableOf,
+} from '../src/config.ts'
+import { temporaryFolder } from './world.ts'
+
+/** Reads settings from what is given, in a folder where nothing else says anything. */
+async function read({ toml, portInfo, ...given }: Partial<ConfigSources> & { toml?: string; portInfo?: string }) {
+  await using temporary = await temporaryFolder()
+  const file = path.join(temporary.path, 'server.toml')
+  if (toml !== undefined) await writeFile(file, toml)
+  if (portInfo !== undefined) await writeFile(path.join(temporary.path, 'port.info'), portInfo)
+  const sources = { flags: {}, environment: {}, workingFolder: temporary.path, ...given }
+  return readConfig(toml === undefined ? sources : { ...sources, file })
+}
+
+suite('settings', () => {
+  test('have defaults that expose nothing', async () => {
+    const config = await read({})
+    assert.equal(config['v2.host'], '127.0.0.1')
+    assert.equal(config['v2.port'], 1234)
+    assert.equal(config.data, './messageu-data')
+    assert.equal(config['v2.private-ids'], false)
+  })
+
+  test('come from the flag, else the environment, else the file, else port.info', async () => {
+    const portInfo = '1\n'
+    const toml = '[v2]\nport = 2'
+    const environment = { MESSAGEU_V2_PORT: '3' }
+    const flags = { 'v2.port': '4' }
+    assert.equal((await read({ portInfo }))['v2.port'], 1)
+    assert.equal((await read({ portInfo, toml }))['v2.port'], 2)
+    assert.equal((await read({ portInfo, toml, environment }))['v2.port'], 3)
+    assert.equal((await read({ portInfo, toml, environment, flags }))['v2.port'], 4)
+  })
+
+  // biome-ignore format: the columns are the point
+  const values: [SettingName, string, unknown][] = [
+    ['data', '/var/messageu', '/var/messageu'],
+    ['v2.host', '::', '::'],
+    ['v2.port', '0', 0],
+    ['v2.port', '65535', 65535],
+    ['v2.private-ids', 'true', true],
+    ['v2.private-ids', 'false', false],
+    ['v2.mailbox-quota', '500MiB', 500 * 2 ** 20],
+    ['v2.mailbox-quota', '2TiB', 2 ** 41],
+    ['v2.clients', '1', 1],
+    ['disk-reserve', '0%', 0],
+    ['disk-reserve', '2.5%', 0.025],
+    ['log-level', 'debug', 'debug'],
+  ]
+  for (const [name, text, value] of values)
+    test(`${name} takes ${text}, whichever way it is written`, async () => {
+      assert.equal((await read({ flags: { [name]: text } }))[name], value)
+      assert.equal((await read({ environment: { [variableOf(name)]: text } }))[name], value)
+      assert.equal((await read({ toml: `${name} = "${text}"` }))[name], value)
+    })
+
+  // biome-ignore format: the columns are the point
+  const refused: [SettingName, string][] = [
+    ['data', ''],
+    ['v2.host', ''],
+    ['v2.port', '65536'], ['v2.port', '-1'], ['v2.port', '1.5'], ['v2.port', '0x10'], ['v2.port', ' 1'], ['v2.port', ''],
+    ['v2.private-ids', 'yes'],
+    ['v2.mailbox-quota', '5'], ['v2.mailbox-quota', '5GB'], ['v2.mailbox-quota', '-5GiB'],
+    ['v2.clients', '0'],
+    ['disk-reserve', '5'], ['disk-reserve', '100%'], ['disk-reserve', '-1%'],
+    ['log-level', 'verbose'],
+  ]
+  for (const [name, text] of refused)
+    test(`${name} refuses ${JSON.stringify(text)}, and says where it stands`, async () => {
+      const quoted = JSON.stringify(text)
+      const complaint = (where: string) => (error: Error) =>
+        error instanceof ConfigError && error.message.includes(`${where} is ${quoted}, but it takes `)
+      await assert.rejects(read({ flags: { [name]: text } }), complaint(flagOf(name)))
+      await assert.rejects(read({ environment: { [variableOf(name)]: text } }), complaint(variableOf(name)))
+      await assert.rejects(read({ toml: `${name} = ${quoted}` }), (error: Error) => complaint('server.toml')(error))
+    })
+
+  test('that do not exist are mistakes, and the known ones are named', async () => {
+    const known = (error: Error) => error instanceof ConfigError && /known are/.test(error.message)
+    await assert.rejects(read({ environment: { MESSAGEU_V2_PROT: '1' } }), known)
+    await assert.rejects(read({ toml: 'v2.prot = 1' }), known)
+    await assert.rejects(read({ toml: '[__proto__]\nport = 1' }), ConfigError)
+    await assert.rejects(read({ toml: '[[v2]]\nport = 1' }), known)
+  })
+
+  test('of other commands and of other programs are not looked at', async () => {
+    const environment = { MESSAGEU_PROFILE: 'x', MESSAGEU_DATA_DIR: 'x', MESSAGEU_CONFIG: 'x', PATH: 'x', PORT: '1' }
+    assert.deepEqual(await read({ environment }), await read({}))
+  })
+
+  test('in a file that cannot be read, or is not TOML, are mistakes with a place', async () => {
+    await assert.rejects(read({ file: '/nowhere/at.all' }), /\/nowhere\/at\.all cannot be read/)
+    await assert.rejects(read({ toml: '\n\nport = = 1' }), /server\.toml, line 3/)
+    await assert.rejects(read({ portInfo: 'twelve' }), /port\.info is "twelve"/)
+  })
+
+  test('have a flag and a variable each, and no two the same', () => {
+    const names = Object.keys(settings) as SettingName[]
+    for (const written of [flagOf, variableOf]) assert.equal(new Set(names.map(written)).size, names.length)
+  })
+})
