@@ -15,6 +15,8 @@ import { type Output, tell, write } from './output.ts'
 
 /** What is under way may take this long to finish after SIGTERM; the rest of the ten seconds is for the disk. */
 const graceMs = 7_000
+/** A disk that stands still must not keep the process alive. */
+const stopMs = 9_500
 
 export interface ServeOptions {
   /** What stands on the command line, by setting. */
@@ -36,9 +38,17 @@ export async function serve(options: ServeOptions, output: Output): Promise<void
   const reason = await Promise.race([signalled, server.failed.catch((error: Error) => error)])
   log.info({ event: 'stopping', reason: reason instanceof Error ? reason.message : reason }, 'stopping')
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void server.hurry())
+  const patience = setTimeout(() => giveUp(log), stopMs)
   await server.stop(graceMs)
+  clearTimeout(patience)
   log.info({ event: 'stopped' }, 'stopped')
   if (reason instanceof Error) throw cannotStore(reason)
+}
+
+/** Ends the process as a power cut would: `process.exit` waits for a thread that is stuck in the disk. */
+function giveUp(log: Logger): void {
+  log.error({ event: 'stop-failed' }, 'the disk does not answer: ended without waiting for it any longer')
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), 100) // time for the line to leave
 }
 
 function firstSignal(): Promise<string> {
