@@ -321,12 +321,10 @@ suite('I10 damaged storage stops the start, and nothing is touched', () => {
   type Damage = {
     what: string
     killed?: boolean
-    todo?: boolean
     names: RegExp
     code?: string
     inflict(folder: string): Promise<void>
   }
-  // TODO in storage/load.ts: a start that is refused closes the last connection, which moves the log into the database
   const damages: Damage[] = [
     { what: 'the header of the database', names: /server\.db/, inflict: (at) => flip(`${at}/server.db`, () => 3) },
     { what: 'an interior page', names: /server\.db/, inflict: (at) => flip(`${at}/server.db`, () => 4096 + 3) },
@@ -356,7 +354,6 @@ suite('I10 damaged storage stops the start, and nothing is touched', () => {
     {
       what: 'a database that is cut short, and a log',
       killed: true,
-      todo: true,
       names: /server\.db/,
       inflict: (at) => truncate(`${at}/server.db`, 8192),
     },
@@ -376,13 +373,13 @@ suite('I10 damaged storage stops the start, and nothing is touched', () => {
     },
     {
       what: 'a database of a newer program',
-      code: 'internal',
+      code: 'newer-storage',
       names: /schema 999.*newer/,
       inflict: async (at) => sql(at, 'PRAGMA user_version=999'),
     },
   ]
-  for (const { what, killed = false, todo = false, names, code = 'damaged', inflict } of damages)
-    test(what, { todo }, async () => {
+  for (const { what, killed = false, names, code = 'damaged', inflict } of damages)
+    test(what, async () => {
       await using temporary = await temporaryFolder()
       const folder = temporary.of('data')
       await cp(path.join((await lived).path, killed ? 'killed' : 'stopped'), folder, { recursive: true })

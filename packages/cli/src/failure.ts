@@ -25,6 +25,7 @@ const failures = {
   'bad-setting':        { exit: 'usage' },
   'port-taken':         { exit: 'failed' },
   'cannot-store':       { exit: 'failed' },
+  'newer-storage':      { exit: 'failed' },
   backup:               { exit: 'failed' },
   unreachable:          { exit: 'network' },
   timeout:              { exit: 'network' },

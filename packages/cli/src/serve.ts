@@ -4,6 +4,7 @@ import {
   DamagedStorage,
   FolderInUse,
   type Logger,
+  NewerStorage,
   openLog,
   type RunningServer,
   readConfig,
@@ -83,6 +84,12 @@ function startFailure(error: unknown, config: Config): Failure {
       cause: error,
     })
   if (error instanceof DamagedStorage) return damaged(error, config.data)
+  if (error instanceof NewerStorage)
+    return new Failure('newer-storage', {
+      what: error.message,
+      advice: 'start the newer program; nothing was changed',
+      cause: error,
+    })
   if (isSystemError(error) && error.code === 'EADDRINUSE')
     return new Failure('port-taken', {
       what: `port ${config['v2.port']} on ${config['v2.host']} is taken by another program`,

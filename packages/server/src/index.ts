@@ -4,4 +4,4 @@ export { type Config, ConfigError, readConfig, type SettingName } from './config
 export { FolderInUse } from './lock.ts'
 export { type Logger, openLog } from './log.ts'
 export { type RunningServer, startServer } from './main.ts'
-export { DamagedStorage } from './storage/damage.ts'
+export { DamagedStorage, NewerStorage } from './storage/damage.ts'

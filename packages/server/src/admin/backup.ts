@@ -23,6 +23,8 @@ export interface BackupManifest {
 const manifestName = 'manifest.json'
 /** Where a backup gathers its files, inside the data folder so that contents can be linked instead of copied. */
 export const stagingName = 'backup-staging'
+/** What is being copied; nothing is left of it after a backup that came to its end. */
+export const stagedFiles = path.join(stagingName, 'files')
 const snapshotsMax = 5
 /** Positions that a restored server leaves out, so that none is given twice that was given after the backup. */
 const positionsSkipped = 1_000_000
@@ -36,11 +38,12 @@ export async function backup(folder: string, target: string, now: Date): Promise
   const staging = path.join(folder, stagingName)
   await mkdir(staging, { mode: 0o700 }).catch(ignoreExisting)
   using _lock = await lockStaging(staging, now)
+  const files = path.join(folder, stagedFiles) // the folder around them stays: somebody may be waiting at its lock
   try {
-    await clear(path.join(staging, 'files')) // of a backup that was killed
-    return await copyTo(target, folder, path.join(staging, 'files'), now)
+    await clear(files) // of a backup that was killed
+    return await copyTo(target, folder, files, now)
   } finally {
-    await rm(staging, { recursive: true, force: true })
+    await rm(files, { recursive: true, force: true })
   }
 }
 

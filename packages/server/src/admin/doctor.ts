@@ -11,7 +11,7 @@ import { type LoadedState, readState } from '../storage/load.ts'
 import { messageReader } from '../storage/reader.ts'
 import { checkedVersion, openForReading } from '../storage/schema.ts'
 import { verifyWal } from '../storage/wal.ts'
-import { restoringFile, stagingName } from './backup.ts'
+import { restoringFile, stagedFiles, stagingName } from './backup.ts'
 
 export interface Finding {
   /** `damage`: something stored is not what was stored. `warning`: worth a look. */
@@ -59,7 +59,7 @@ async function* examineModes(folder: string): AsyncGenerator<Finding> {
 
 async function* examineStaging(folder: string): AsyncGenerator<Finding> {
   const staging = path.join(folder, stagingName)
-  if (existsSync(staging) && !(await isInUse(staging)))
+  if (existsSync(path.join(folder, stagedFiles)) && !(await isInUse(staging)))
     yield { kind: 'warning', object: stagingName, what: 'left by a backup that was cut short; the next one removes it' }
 }
 

@@ -14,6 +14,15 @@ export class DamagedStorage extends Error {
   }
 }
 
+/** The database was written by a newer program. It is whole, and left as it is. */
+export class NewerStorage extends Error {
+  override readonly name = 'NewerStorage'
+
+  constructor(found: number, known: number) {
+    super(`server.db has schema ${found}, this program knows ${known}: it was written by a newer program`)
+  }
+}
+
 interface SqliteError extends Error {
   readonly errcode: number
 }

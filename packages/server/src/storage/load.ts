@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { ClientId, Name, PublicKey } from '@messageu/protocol/v2'
 import { type Cursor, isForgotten, keepingOf } from './cursor.ts'
@@ -7,7 +8,7 @@ import { databaseFile } from './folder.ts'
 import { replayCold, replayEntry } from './journal.ts'
 import { Mailboxes } from './mailboxes.ts'
 import { mustMatch, rowDigest } from './rows.ts'
-import { migrate, openForWriting, verifySchema } from './schema.ts'
+import { migrate, openForReading, openForWriting, verifySchema } from './schema.ts'
 import { verifyWal } from './wal.ts'
 
 /** Everything about the stored state that is held in memory. */
@@ -26,6 +27,7 @@ export function loadState(folder: string): LoadedState {
   const file = databaseFile(folder)
   verifyWal(`${file}-wal`)
   return namingDamage('server.db', () => {
+    using _log = keepingLog(file)
     migrate(file)
     const database = openForWriting(file)
     try {
@@ -34,6 +36,26 @@ export function loadState(folder: string): LoadedState {
       database.close()
     }
   })
+}
+
+/**
+ * Whoever closes a database last moves its log into it. While a reader is open that is not the one who looks whether
+ * anything is damaged: a start that is refused leaves every byte where it was.
+ */
+function keepingLog(file: string): Disposable {
+  if (!hasLog(file)) return { [Symbol.dispose]() {} }
+  const reader = openForReading(file)
+  try {
+    reader.prepare('SELECT count(*) FROM sqlite_schema').get() // opens the log as well
+  } catch (error) {
+    reader.close()
+    throw error
+  }
+  return { [Symbol.dispose]: () => reader.close() }
+}
+
+function hasLog(file: string): boolean {
+  return (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
 }
 
 /** The state that a database of this version stands for. Throws `DamagedStorage` for rows that are not what was stored. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { DamagedStorage } from './damage.ts'
+import { DamagedStorage, NewerStorage } from './damage.ts'
 
 /** Marks a database as ours: 'MsgU'. */
 const applicationId = 0x4d736755
@@ -74,8 +74,7 @@ export function checkedVersion(database: DatabaseSync): number {
   const version = Number(pragma(database, 'user_version'))
   if (Number(pragma(database, 'application_id')) !== applicationId)
     throw new DamagedStorage('server.db', 'it is not a database of MessageU')
-  if (version > schemaVersion)
-    throw new Error(`server.db has schema ${version}, this program knows ${schemaVersion}: use the newer program`)
+  if (version > schemaVersion) throw new NewerStorage(version, schemaVersion)
   return version
 }
 

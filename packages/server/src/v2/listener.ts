@@ -39,8 +39,7 @@ export interface V2Log {
 }
 
 const tickMs = 250
-/** What comes at once is accepted at once: a longer queue would hold up everybody else for as long. */
-const backlog = 512
+const backlog = 4096
 
 /** Listens for version 2 clients. Rejects when the port cannot be had. */
 export async function listenV2(options: V2Options): Promise<V2Listener> {

@@ -36,7 +36,7 @@ suite('backup', () => {
       ['server.db', content],
     )
     assert.deepEqual((await readdir(world.target)).sort(), ['content', 'manifest.json', 'server.db'])
-    assert(!(await readdir(world.folder)).includes('backup-staging'))
+    assert(!(await readdir(path.join(world.folder, 'backup-staging'))).includes('files'))
   })
 
   test('of a running server: what comes later is not in it', async () => {
@@ -66,7 +66,7 @@ suite('backup', () => {
     await mkdir(left, { recursive: true })
     await cp(await contentOf(world.folder), path.join(left, '4711'))
     await backup(world.folder, world.target, now)
-    assert(!(await readdir(world.folder)).includes('backup-staging'))
+    assert(!(await readdir(path.join(world.folder, 'backup-staging'))).includes('files'))
     assert(!(await readdir(path.join(world.target, 'content'))).includes('4711'))
   })
 })

@@ -86,7 +86,7 @@ suite('doctor', () => {
     { what: 'a database that others can read',   object: /^server\.db$/,    says: /others may look into it/,  change: (at) => chmod(`${at}/server.db`, 0o644) },
     { what: 'contents behind a link',            object: /^content$/,       says: /is a link/,                change: async (at) => { await rename(`${at}/content`, `${at}/other`); await symlink('other', `${at}/content`) } },
     { what: 'a content of no message',           object: /^content\/4711$/, says: /the next start removes/,   change: (at) => writeFile(`${at}/content/4711`, 'nobody') },
-    { what: 'what a killed backup left',         object: /^backup-staging$/, says: /the next one removes/,    change: (at) => mkdir(`${at}/backup-staging`) },
+    { what: 'what a killed backup left',         object: /^backup-staging$/, says: /the next one removes/,    change: (at) => mkdir(`${at}/backup-staging/files`, { recursive: true }) },
   ]
   for (const { what, object, says, change } of warnings)
     test(`warns about ${what}`, async () => {

@@ -160,7 +160,7 @@ suite('K06 damage', () => {
           if (form === 'damaged') noticed += 1
           else assert.deepEqual(form, forms[i], where)
       } catch (error) {
-        const refused = error instanceof DamagedStorage || (error as Error).message.includes('use the newer program')
+        const refused = error instanceof DamagedStorage || (error as Error).message.includes('by a newer program')
         if (!refused) throw new Error(where, { cause: error })
         noticed += 1
       }

@@ -40,7 +40,7 @@ suite('schema', () => {
     newer.close()
     writeFileSync(file, before) // as a crash would have left it
     writeFileSync(`${file}-wal`, log)
-    await assert.rejects(openSqliteIn(folder.path), /use the newer program/)
+    await assert.rejects(openSqliteIn(folder.path), /by a newer program/)
     assert(readFileSync(file).equals(before))
     assert(readFileSync(`${file}-wal`).equals(log))
   })
