@@ -44,6 +44,8 @@ export class Folding {
   #quiet: boolean
   /** A step stopped inside a large discard. */
   #unfinished = false
+  /** It has been quiet for long enough to begin, and nothing has come since. */
+  #begun = false
 
   constructor(database: DatabaseSync, journalRows: number) {
     this.#database = database
@@ -68,7 +70,7 @@ export class Folding {
 
   /** How long the writer should wait for records before it folds. */
   get idleMs(): number {
-    if (this.#rows >= journalRowsWorth || this.#unfinished) return shortIdleMs
+    if (this.#rows >= journalRowsWorth || this.#unfinished || this.#begun) return shortIdleMs
     return this.#quiet ? 2 ** 31 - 1 : longIdleMs
   }
 
@@ -81,6 +83,7 @@ export class Folding {
   committed(discards: readonly Discard[]): void {
     this.#rows += 1
     this.#quiet = false
+    this.#begun = false
     for (const discard of discards)
       this.#cursors.set(discard.recipient, joined(this.#cursors.get(discard.recipient), discard))
   }
@@ -89,6 +92,7 @@ export class Folding {
   postpone(): void {
     this.#quiet = true
     this.#unfinished = false
+    this.#begun = false
   }
 
   /** One step. Returns about how many pages it wrote. `position` is the highest handed out. */
@@ -96,9 +100,10 @@ export class Folding {
     const oldest = this.#oldest()
     if (oldest === undefined) {
       this.#rows = 0
-      this.#quiet = true
+      this.postpone()
       return 0
     }
+    this.#begun = true
     this.#database.exec('BEGIN IMMEDIATE')
     const forgotten = this.#forgetCovered(oldest.discards)
     this.#unfinished = forgotten >= stepMessages

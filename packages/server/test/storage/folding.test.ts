@@ -250,6 +250,17 @@ suite('folding', () => {
     assert(new Folding(world.database, 65_537).overdue)
   })
 
+  test('what was begun in a quiet moment goes on until it is done, or until something comes', async () => {
+    await using world = await startJournalling()
+    for (let position = 1; position <= 30_000; position += 5000)
+      world.commit(Array.from({ length: 5000 }, (_, i): Message => [1, position + i, 100]))
+    assert(world.folding.idleMs > 1000)
+    world.folding.step(world.position)
+    assert(world.rowsOf('journal') > 0 && world.folding.idleMs <= 100)
+    world.commit([[2, 30_001, 100]])
+    assert(world.folding.idleMs > 1000)
+  })
+
   test('K06 damage in a journal row or a cold row stops it, and nothing is deleted', async () => {
     for (const [table, column] of [
       ['journal', 'changes'],
