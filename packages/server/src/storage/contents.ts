@@ -98,22 +98,26 @@ export class ContentFolder {
   async *read({ id, bytes, digest }: StoredContent): AsyncGenerator<Piece> {
     const file = await this.#openContent(id)
     this.#transfers += 1
+    let ahead: Reading | undefined // the disk works on it while the network has the piece before
     try {
       if ((await file.stat()).size !== bytes) throw new DamagedStorage(`content/${id}`, `it should have ${bytes} bytes`)
       const buffers = new Buffers(Math.min(this.#bufferBytes, bytes))
       let seen = 0
       for (let at = 0; at < bytes; ) {
-        const buffer = await buffers.take()
-        const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, bytes - at), at)
+        const { buffer, wanted, read } = ahead ?? readInto(await buffers.take(), file, at, bytes)
+        const { bytesRead } = await read
+        at += wanted
+        const spare = at < bytes ? buffers.spare() : undefined
+        ahead = spare === undefined ? undefined : readInto(spare, file, at, bytes)
         const piece = buffer.subarray(0, bytesRead)
         seen = crc32(piece, seen)
-        at += bytesRead
-        if (bytesRead === 0 || (at === bytes && seen !== digest))
+        if (bytesRead !== wanted || (at === bytes && seen !== digest))
           throw new DamagedStorage(`content/${id}`, 'its bytes do not match their digest')
         yield { bytes: piece, release: () => buffers.give(buffer) }
       }
     } finally {
       this.#transfers -= 1
+      await ahead?.read.catch(() => {})
       await file.close()
     }
   }
@@ -167,15 +171,19 @@ class Buffers {
     this.#bytes = bytes
   }
 
-  async take(): Promise<Buffer> {
-    const free = this.#free.pop()
-    if (free !== undefined) return free
-    if (this.#made === buffersPerTransfer)
-      return new Promise((resolve) => {
-        this.#waiting = resolve
-      })
+  /** One that nobody uses, if there is any. */
+  spare(): Buffer | undefined {
+    if (this.#free.length > 0 || this.#made === buffersPerTransfer) return this.#free.pop()
     this.#made += 1
     return Buffer.allocUnsafeSlow(this.#bytes)
+  }
+
+  async take(): Promise<Buffer> {
+    const spare = this.spare()
+    if (spare !== undefined) return spare
+    return new Promise((resolve) => {
+      this.#waiting = resolve
+    })
   }
 
   give(buffer: Buffer): void {
@@ -184,6 +192,20 @@ class Buffers {
     if (waiting !== undefined) waiting(buffer)
     else this.#free.push(buffer)
   }
+}
+
+interface Reading {
+  readonly buffer: Buffer
+  readonly wanted: number
+  readonly read: Promise<{ bytesRead: number }>
+}
+
+/** Begins to read what of a file of `bytes` bytes comes at `at`. */
+function readInto(buffer: Buffer, file: FileHandle, at: number, bytes: number): Reading {
+  const wanted = Math.min(buffer.length, bytes - at)
+  const read = file.read(buffer, 0, wanted, at)
+  read.catch(() => {}) // it may fail while nobody waits for it; whoever does is told
+  return { buffer, wanted, read }
 }
 
 interface FileEvents {
