@@ -1,23 +1,14 @@
 import path from 'node:path'
-import { type ClientId, encodeRequest } from '@messageu/protocol/v2'
-import type { tasks as bareTasks } from './bare-child.ts'
+import { encodeRequest } from '@messageu/protocol/v2'
 import { Child } from './children.ts'
-import type { tasks as loadTasks } from './load-child.ts'
 import { benchFolder, type Figure, median, pairs, rounded } from './measure.ts'
-import type { tasks as serverTasks } from './server-child.ts'
-
-type Server = Child<typeof serverTasks>
-type Bare = Child<typeof bareTasks>
-type Load = Child<typeof loadTasks>
+import { type Bare, base64, idOf, type Load, type Server } from './parties.ts'
 
 const fileBytes = 1000 * 1000 * 1000
 const pairCount = 4
 const parallel = 16
 const sampleMs = 20
 const megabyte = 1_000_000
-
-const idOf = (hex: string): ClientId => Buffer.from(hex, 'hex') as Uint8Array as ClientId
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 
 /** Files of 1000 MB through version 2. */
 export async function* fileFigures(): AsyncGenerator<Figure> {

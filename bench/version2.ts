@@ -1,21 +1,12 @@
 import { type ClientId, encodeRequest, nameFromText, type PublicKey } from '@messageu/protocol/v2'
-import type { tasks as bareTasks } from './bare-child.ts'
 import { Child } from './children.ts'
-import type { tasks as loadTasks } from './load-child.ts'
 import { benchFolder, type Figure, fdatasyncMs, median, pairs, rounded } from './measure.ts'
-import type { tasks as serverTasks } from './server-child.ts'
-
-type Server = Child<typeof serverTasks>
-type Bare = Child<typeof bareTasks>
-type Load = Child<typeof loadTasks>
+import { type Bare, base64, idOf, type Load, type Server } from './parties.ts'
 
 const pairCount = 6
 const requestCount = 6000
 const connections = 64
 const bodyBytes = 300
-
-const idOf = (hex: string): ClientId => Buffer.from(hex, 'hex') as Uint8Array as ClientId
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 
 function sendRequest(sender: string, recipient: string, bytes: number): Buffer {
   const addressed = { recipient: idOf(recipient), type: 'text', contentBytes: bytes } as const

@@ -3,6 +3,7 @@ import {
   ConfigError,
   DamagedStorage,
   FolderInUse,
+  isLoopback,
   type Logger,
   NewerStorage,
   openLog,
@@ -115,10 +116,6 @@ function cannotStore(reason: Error): Failure {
     advice: 'look at the disk, and run messageu admin doctor before the next start',
     cause: reason,
   })
-}
-
-function isLoopback(host: string): boolean {
-  return host === '::1' || host.startsWith('127.')
 }
 
 const exposed = `warning: version 2 is open to other machines. It does not protect who writes to whom, does not prove
