@@ -2,6 +2,7 @@
 const unsafe = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}/\\:*?"<>|%$`'&;~!#]/gu
 /** A mark without a letter, or one more than any script piles up. */
 const strayMarks = /^\p{M}+|(?<=\p{M}{3})\p{M}+/gu
+const trailing = /[. _-]+$/
 const blanks = /[\p{Zs}_]+/gu
 
 /** Windows takes these for devices, whatever follows the first dot. */
@@ -13,8 +14,8 @@ const device = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?=$
  */
 export function safeName(wish: string, ending: string, { max }: { max: number }): string {
   const clean = wish.normalize('NFC').replace(unsafe, '_').replace(strayMarks, '').replace(blanks, '_')
-  const plain = clean.replace(/^[._-]+/, '').replace(device, '_$&')
-  const cut = cutToBytes(plain, max - Buffer.byteLength(ending)).replace(/[. _-]+$/, '')
+  const plain = clean.replace(/^[._\-\p{M}]+/u, '').replace(trailing, '') // what went may have carried a mark
+  const cut = cutToBytes(plain.replace(device, '_$&'), max - Buffer.byteLength(ending)).replace(trailing, '')
   return `${cut === '' ? 'file' : cut}${ending}`
 }
 

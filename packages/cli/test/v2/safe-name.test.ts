@@ -27,6 +27,7 @@ for (const [wish, expected] of [
   ['zero\u200bwidth\ufeff', 'zero_width-7.bin'],
   [`z${'\u0301'.repeat(50)}algo`, 'ź\u0301\u0301\u0301algo-7.bin'],
   ['..', 'file-7.bin'],
+  ['\0\u0abc', 'file-7.bin'],
   ['', 'file-7.bin'],
   ['\u2066\u2069', 'file-7.bin'],
 ] as const)
