@@ -48,6 +48,11 @@ class Source {
     return size === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true)
   }
 
+  uint64(): number {
+    const at = this.#advance(8)
+    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true)
+  }
+
   #advance(count: number): number {
     if (count > this.left) throw malformed(`ends ${count - this.left} bytes too early`)
     const start = this.#offset
@@ -77,6 +82,12 @@ class Sink {
     if (size === 1) this.#view.setUint8(at, value)
     else if (size === 2) this.#view.setUint16(at, value, true)
     else this.#view.setUint32(at, value, true)
+  }
+
+  uint64(value: number): void {
+    const at = this.#advance(8)
+    this.#view.setUint32(at, value >>> 0, true)
+    this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
   }
 
   done(): Uint8Array {
@@ -130,6 +141,24 @@ function uint(size: 1 | 2 | 4): Codec<number> {
 export const u8 = uint(1)
 export const u16 = uint(2)
 export const u32 = uint(4)
+
+/** An unsigned little-endian integer of 8 bytes, of which 53 bits may be used: every language can count that far. */
+export const u64: Codec<number> = {
+  min: 8,
+  max: 8,
+  write(sink, value) {
+    if (!Number.isSafeInteger(value) || value < 0) throw malformed(`${value} is no whole number below 2^53`)
+    sink.uint64(value)
+  },
+  read(source) {
+    const value = source.uint64()
+    if (!Number.isSafeInteger(value)) throw malformed('a number of 2^53 or more')
+    return value
+  },
+}
+
+/** No bytes at all. */
+export const nothing: Codec<undefined> = { min: 0, max: 0, write() {}, read: () => undefined }
 
 /** Exactly `length` bytes, with no length on the wire. */
 export function fixed<T extends Uint8Array = Uint8Array>(length: number): Codec<T> {
@@ -190,6 +219,25 @@ export function named<Name extends string>(codec: Codec<number>, names: Readonly
     },
     to: (name) => names[name],
   })
+}
+
+/** 0 for no, 1 for yes; nothing else. */
+export const bool: Codec<boolean> = mapped(named(u8, { no: 0, yes: 1 }), {
+  from: (word) => word === 'yes',
+  to: (value) => (value ? 'yes' : 'no'),
+})
+
+/** 0 for nothing, or 1 and the value. */
+export function optional<T>(codec: Codec<T>): Codec<T | undefined> {
+  return {
+    min: 1,
+    max: 1 + codec.max,
+    write(sink, value) {
+      bool.write(sink, value !== undefined)
+      if (value !== undefined) codec.write(sink, value)
+    },
+    read: (source) => (bool.read(source) ? codec.read(source) : undefined),
+  }
 }
 
 type Fields = Readonly<Record<string, Codec<unknown>>>

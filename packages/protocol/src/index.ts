@@ -1,5 +1,6 @@
 export {
   type Brand,
+  bool,
   bytes,
   type Codec,
   decode,
@@ -9,13 +10,16 @@ export {
   list,
   mapped,
   named,
+  nothing,
+  optional,
   rest,
   struct,
   text,
   u8,
   u16,
   u32,
+  u64,
   union,
 } from './codec.ts'
-export { ProtocolError, type Reason, reasons } from './errors.ts'
+export { malformed, ProtocolError, type Reason, reasons } from './errors.ts'
 export { utf8Decode, utf8Encode } from './utf8.ts'

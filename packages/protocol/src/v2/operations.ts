@@ -1,7 +1,5 @@
-import { type Codec, encode } from '../codec.ts'
+import { type Codec, encode, nothing } from '../codec.ts'
 import { Addressed, ClientId, Listing, PublicKeyOf, Receipt, Registration, ResponseHeader, Target } from './messages.ts'
-
-const nothing: Codec<undefined> = { min: 0, max: 0, write() {}, read: () => undefined }
 
 /** The five requests: number, what the payload begins with, number and payload of the answer. §3 */
 // biome-ignore format: the columns are the point

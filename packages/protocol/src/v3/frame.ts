@@ -1,0 +1,43 @@
+import { malformed } from '../errors.ts'
+import { limits } from './limits.ts'
+
+/** A frame's head: its length (4 bytes, itself included), its code (1) and its request's number (4). §2.1 */
+export const frameHeadBytes = 9
+
+/** One frame as it lies in a WebSocket message. `body` is a view. */
+export interface Frame {
+  readonly code: number
+  /** Chosen by whoever asks, repeated by the answer; 0 in events. */
+  readonly request: number
+  readonly body: Uint8Array
+}
+
+/** The frames of one WebSocket message: at least one, with nothing between or behind them. Throws `malformed`. §2.1 */
+export function readFrames(message: Uint8Array): Frame[] {
+  if (message.length > limits.frameBytesMax) throw malformed(`${message.length} bytes in one message`)
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength)
+  const frames: Frame[] = []
+  let at = 0
+  do {
+    if (message.length - at < frameHeadBytes) throw malformed('a message ends inside the head of a frame')
+    const length = view.getUint32(at, true)
+    if (length < frameHeadBytes || length > message.length - at) throw malformed(`a frame of ${length} bytes`)
+    const body = message.subarray(at + frameHeadBytes, at + length)
+    frames.push({ code: view.getUint8(at + 4), request: view.getUint32(at + 5, true), body })
+    at += length
+  } while (at < message.length)
+  return frames
+}
+
+/** A frame as bytes. */
+export function writeFrame({ code, request, body }: Frame): Uint8Array {
+  const length = frameHeadBytes + body.length
+  if (length > limits.frameBytesMax) throw malformed(`a frame of ${length} bytes`)
+  const bytes = new Uint8Array(length)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(0, length, true)
+  view.setUint8(4, code)
+  view.setUint32(5, request, true)
+  bytes.set(body, frameHeadBytes)
+  return bytes
+}
