@@ -35,10 +35,15 @@ function check(file: string, folder: string): void {
     const relative = target.startsWith('.') ? path.join(path.dirname(file), target) : undefined
     if (relative !== undefined && !relative.startsWith(`${folder}${path.sep}`))
       problems.push(`${file}: ${target} leaves the package`)
+    if (file.startsWith('packages/client/src/') && !file.includes('/node/') && target.includes('/node/'))
+      problems.push(`${file}: ${target} is not for browsers`)
+    if (/packages\/e2ee\/src\/(?!conversation\/)/.test(file) && target === 'ts-mls')
+      problems.push(`${file}: only src/conversation names the engine`)
     const operation = /\/operations\//.test(file)
     if (operation && /\/storage\/(?:sqlite|memory|postgres)/.test(target))
       problems.push(`${file}: an operation sees storage.ts only, not ${target}`)
-    if (/packages\/(?:protocol|e2ee|client)\//.test(file) && target.startsWith('node:'))
+    const everywhere = /packages\/(?:protocol|e2ee|client)\//.test(file) && !file.startsWith('packages/client/src/node/')
+    if (everywhere && (target.startsWith('node:') || target === 'ws'))
       problems.push(`${file}: ${target} is not there in a browser`)
   }
 }
