@@ -1,0 +1,29 @@
+export { isLoopback, type Security, socketUrl, usesTls } from './addressing.ts'
+export type { Asker } from './asker.ts'
+export { type Clock, systemClock, systemRandom } from './clock.ts'
+export { type Attendant, Connection, type Welcome, type World } from './connection.ts'
+export type { ListedConversation } from './conversations.ts'
+export { badAnswer, ClientError, type ClientReason } from './errors.ts'
+export type { Receiver } from './inbox.ts'
+export { limits } from './limits.ts'
+export { MemoryStore } from './memory-store.ts'
+export type { Draft, Outcome, Place, Sealed, Sender, Unanswered } from './outbox.ts'
+export type { SeenPage, SeenPerson } from './people.ts'
+export type { Phase } from './phase.ts'
+export { type Applicant, recover, register } from './registering.ts'
+export type { AccountRow, Alarm } from './rows.ts'
+export { connect, Session, type SessionEvent, type SessionOptions, whoAmI } from './session.ts'
+export {
+  type Change,
+  change,
+  type Key,
+  keyBytes,
+  type Row,
+  revisionConflict,
+  type Store,
+  type Table,
+  tables,
+} from './store.ts'
+export { type Channel, type ChannelEvents, socketPath, subprotocol, type Transport } from './transport.ts'
+export { browserTransport } from './websocket.ts'
+export { type RequestOf, type ResponseOf, Wire } from './wire.ts'

@@ -1,0 +1,3 @@
+export { openProfile, type Profile } from './profile.ts'
+export { SqliteStore } from './sqlite-store.ts'
+export { type NodeTransportOptions, nodeTransport } from './transport.ts'

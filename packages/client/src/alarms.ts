@@ -1,0 +1,54 @@
+import { utf8Encode } from '@messageu/protocol'
+import type { AccountId, AccountName } from '@messageu/protocol/v3'
+import { ClientError } from './errors.ts'
+import { type Alarm, alarmKinds, alarmRow, dropRow, getRow, pinRow, putRow, readRow } from './rows.ts'
+import { type Change, change, type Store } from './store.ts'
+
+/** What keeps an alarm. About one thing there is one, however often it is seen: a server cannot fill the store with them. */
+export function alarmChange(alarm: Alarm): Change {
+  const key = alarm.kind === 'other-account' ? keyOfName(alarm.name ?? '') : keyOfAccount(alarm.kind, alarm.account)
+  return putRow(alarmRow, key, alarm)
+}
+
+export function alarmError({ kind, name }: Pick<Alarm, 'kind' | 'name'>): ClientError {
+  return new ClientError(kind, sentences[kind](name ?? 'an account'))
+}
+
+/** What the user has to be told, and has not yet decided about. */
+export async function readAlarms(store: Store): Promise<readonly Alarm[]> {
+  const alarms: Alarm[] = []
+  for (let after: Uint8Array | undefined; ; ) {
+    const rows = await store.read('alarms', { after, limit: pageRows })
+    alarms.push(...rows.map(({ value }) => readRow(alarmRow, value)))
+    const last = rows.at(-1)?.key
+    if (rows.length < pageRows || typeof last === 'number') return alarms
+    after = last
+  }
+}
+
+/** From now on the name stands for the account that the alarm told of: the user has compared safety numbers. */
+export async function acceptAccount(store: Store, name: AccountName): Promise<void> {
+  const alarmKey = keyOfName(name)
+  await change(store, async () => {
+    const alarm = await getRow(store, alarmRow, alarmKey)
+    if (alarm === undefined) return { changes: [], result: undefined }
+    const pin = putRow(pinRow, utf8Encode(name), { account: alarm.account })
+    return { changes: [pin, dropRow(alarmRow, alarmKey)], result: undefined }
+  })
+}
+
+function keyOfName(name: string): Uint8Array {
+  return Uint8Array.of(alarmKinds['other-account'], ...utf8Encode(name))
+}
+
+function keyOfAccount(kind: Alarm['kind'], account: AccountId): Uint8Array {
+  return Uint8Array.of(alarmKinds[kind], ...account)
+}
+
+const pageRows = 100
+
+const sentences: Readonly<Record<Alarm['kind'], (who: string) => string>> = {
+  'other-account': (who) => `the name ${who} stands for another account than when it was first seen`,
+  'older-list': (who) => `the server shows an older device list of ${who} than it did before`,
+  'forked-list': (who) => `the server shows a device list of ${who} that contradicts the one it showed before`,
+}

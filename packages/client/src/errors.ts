@@ -1,0 +1,54 @@
+/** What to try, for everything that can go wrong on this side of the wire. */
+// biome-ignore format: the columns are the point
+const advice = {
+  unreachable:          'check the address and the network, then try again',
+  'untrusted-server':   'do not go on: ask the operator for the link and compare it',
+  'bad-answer':         'the server does not keep to the protocol: tell its operator',
+  lost:                 'try again: what was accepted is not done twice',
+  superseded:           'another program runs with this profile: end one of them',
+  delisted:             'link this device again, or recover the account with its words',
+  clone:                'do not use this copy of the profile: link a new device instead',
+  'not-registered':     'register first, or name the profile that is',
+  'already-registered': 'use this profile as it is, or choose another one',
+  'older-list':         'the server shows an old state of this account: ask its operator, and compare safety numbers',
+  'forked-list':        'the server shows different people different devices: compare safety numbers before you write',
+  'other-account':      'compare safety numbers with this person before you write',
+  'too-many':           'wait until some of it is done',
+  ended:                'open it again',
+  'revision-conflict':  'read again, decide again',
+  'cannot-store':       'make room on the disk, then try again',
+  damaged:              'nothing was deleted: put back a copy that you kept, or move the folder away',
+  'newer-storage':      'use the newer program that wrote this profile',
+  'wrong-passphrase':   'type it again',
+  'passphrase-needed':  'give the passphrase of the profile',
+  'in-use':             'wait until the other program has ended, or end it',
+  'insecure-file':      'look at it and move it away',
+} as const
+
+export type ClientReason = keyof typeof advice
+
+/** Something failed on this side of the wire. Callers branch on `reason`; the server's own refusals are `RefusedError`s. */
+export class ClientError extends Error {
+  override readonly name = 'ClientError'
+  readonly reason: ClientReason
+  /** The other side asks not to be tried again any sooner; 0 where it did not say. */
+  readonly retryAfterMs: number
+
+  constructor(reason: ClientReason, message: string, { cause, retryAfterMs = 0 }: Options = {}) {
+    super(message, { cause })
+    this.reason = reason
+    this.retryAfterMs = retryAfterMs
+  }
+
+  /** What the reader can do about it. */
+  get advice(): string {
+    return advice[this.reason]
+  }
+}
+
+type Options = { cause?: unknown; retryAfterMs?: number }
+
+/** The server did what no server may do. */
+export function badAnswer(what: string, cause?: unknown): ClientError {
+  return new ClientError('bad-answer', `the server broke the protocol: ${what}`, { cause })
+}

@@ -1,0 +1,99 @@
+import { ClientError } from './errors.ts'
+
+/** The tables of a profile. Each has keys of one kind: whole numbers, in whose order it is read, or bytes. */
+// biome-ignore format: the columns are the point
+export const tables = {
+  /** Who we are, and what comes of a registration that was not answered yet. One row each. */
+  account:  { keys: 'number' },
+  /** Where delivery and sending stand. One row each. */
+  progress: { keys: 'number' },
+  /** Sends and commits without an answer, by send number. */
+  outbox:   { keys: 'number' },
+  /** What came of the newest sends, by send number. */
+  answers:  { keys: 'number' },
+  /** Which account a name stands for, by name. */
+  pins:     { keys: 'bytes' },
+  /** The device lists that were seen, by account. */
+  lists:    { keys: 'bytes' },
+  /** What the user has to be told about other accounts, by what it is about. */
+  alarms:   { keys: 'bytes' },
+  /** Whatever stands above the connection: conversations, messages. */
+  content:  { keys: 'bytes' },
+} as const
+
+export type Table = keyof typeof tables
+
+/** Numbers are whole, from 0 to 2^53 − 1. */
+export type Key = number | Uint8Array
+
+export interface Row {
+  readonly key: Key
+  readonly value: Uint8Array
+}
+
+/** A row as it is from now on; without a value it is gone. */
+export interface Change {
+  readonly table: Table
+  readonly key: Key
+  readonly value: Uint8Array | undefined
+}
+
+/**
+ * What a device remembers. One writer; CONVERSATIONS E 4.
+ *
+ * A commit is one atomic step: all its changes or none, and durable once it resolves. The revision grows with each.
+ * Values that are handed in or out are copies: nobody changes what is stored by writing into a buffer.
+ */
+export interface Store extends AsyncDisposable {
+  /** Of the newest commit; 0 before the first. */
+  readonly revision: number
+  get(table: Table, key: Key): Promise<Uint8Array | undefined>
+  /**
+   * At most `limit` rows behind the key `after`, which need not be there any more. Numbers come in their order; keys of
+   * bytes in an order that is the store's own, but always the same.
+   */
+  read(table: Table, range: { after?: Key | undefined; limit: number }): Promise<readonly Row[]>
+  /** The new revision. Fails with `revision-conflict`, changing nothing, when the store is not at `expectedRevision`. */
+  commit(changes: readonly Change[], expectedRevision: number): Promise<number>
+}
+
+/** How often `decide` may be overtaken before that is a mistake of ours. */
+const attemptsMax = 100
+
+/**
+ * Commits what `decide` makes of what it reads, and decides again when somebody else was faster. `decide` has no effect
+ * of its own; where it returns no changes, nothing is written.
+ */
+export async function change<T>(
+  store: Store,
+  decide: () => Promise<{ changes: readonly Change[]; result: T }>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const { revision } = store
+    const { changes, result } = await decide()
+    if (changes.length === 0) return result
+    try {
+      await store.commit(changes, revision)
+      return result
+    } catch (error) {
+      if (!isConflict(error) || attempt === attemptsMax) throw error
+    }
+  }
+}
+
+export function revisionConflict(expected: number, actual: number): ClientError {
+  return new ClientError('revision-conflict', `the store is at revision ${actual}, not at ${expected}`)
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof ClientError && error.reason === 'revision-conflict'
+}
+
+/** A key as bytes that sort the way keys do. */
+export function keyBytes(key: Key): Uint8Array {
+  if (typeof key !== 'number') return key
+  if (!Number.isSafeInteger(key) || key < 0) throw new Error(`${key} is no key`)
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(key))
+  return bytes
+}
