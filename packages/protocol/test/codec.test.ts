@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import {
   type Brand,
+  bool,
   bytes,
   type Codec,
   decode,
@@ -12,19 +13,22 @@ import {
   list,
   mapped,
   named,
+  nothing,
+  optional,
   rest,
   struct,
   text,
   u8,
   u16,
   u32,
+  u64,
   union,
 } from '../src/codec.ts'
 import { malformed, ProtocolError } from '../src/errors.ts'
 
 const refused = { name: 'ProtocolError', reason: 'malformed' }
 
-// What version 3 will need, in the style in which it will be written.
+// What version 3 is made of, with a number of 64 bits that was built from others.
 type DeviceId = Uint8Array & Brand<'DeviceId'>
 const DeviceId = fixed<DeviceId>(32)
 /** Milliseconds since 1970: 64 bits of which the language counts 53. */
@@ -93,6 +97,16 @@ const samples = {
   u8: sample(u8, number(1), 0, 255),
   u16: sample(u16, number(2), 0, 65_535),
   u32: sample(u32, number(4), 0, 4_294_967_295),
+  u64: sample(u64, fc.oneof(moment, fc.integer({ min: 0, max: 300 })), 0, Number.MAX_SAFE_INTEGER),
+  bool: sample(bool, fc.boolean(), false, true),
+  nothing: sample(nothing, fc.constant(undefined), undefined, undefined),
+  optional: sample(optional(u16), fc.option(number(2), { nil: undefined }), undefined, 65_535),
+  'optional list': sample(
+    optional(list(optional(bool), { max: 3 })),
+    fc.option(fc.array(fc.option(fc.boolean(), { nil: undefined }), { maxLength: 3 }), { nil: undefined }),
+    undefined,
+    [true, false, true],
+  ),
   fixed: sample(fixed(5), exactly(5), new Uint8Array(5), filled(5)),
   'fixed of nothing': sample(fixed(0), exactly(0), new Uint8Array(0), new Uint8Array(0)),
   bytes: sample(bytes({ max: 20 }), fc.uint8Array({ maxLength: 20 }), new Uint8Array(0), filled(20)),
@@ -225,6 +239,41 @@ test('a number that does not fit is refused when it is written', () => {
     assert.throws(() => encode(u8, value), refused)
   assert.throws(() => encode(u32, 2 ** 32), refused)
   assert.throws(() => encode(epochMs, 2 ** 64), refused)
+})
+
+describe('a number of 64 bits', () => {
+  test('is little-endian, and goes as far as every language can count', () => {
+    assert.deepEqual([...encode(u64, 0x0102030405)], [5, 4, 3, 2, 1, 0, 0, 0])
+    assert.deepEqual([...encode(u64, 2 ** 32)], [0, 0, 0, 0, 1, 0, 0, 0])
+    assert.deepEqual([...encode(u64, 2 ** 53 - 1)], [255, 255, 255, 255, 255, 255, 31, 0])
+  })
+
+  test('W03: of 2^53 or more is refused when it is read', () => {
+    const numbers = [2n ** 53n, 2n ** 53n + 1n, 2n ** 54n - 1n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n]
+    for (const value of numbers)
+      assert.throws(() => decode(u64, new Uint8Array(BigUint64Array.of(value).buffer)), refused, `${value}`)
+  })
+
+  test('that is none is refused when it is written', () => {
+    for (const value of [-1, 0.5, 2 ** 53, 2 ** 64, Number.NaN, Number.POSITIVE_INFINITY])
+      assert.throws(() => encode(u64, value), refused, `${value}`)
+  })
+})
+
+test('W05: yes and no, and whether something is there, are 0 or 1', () => {
+  for (const value of [2, 3, 127, 128, 255]) {
+    assert.throws(() => decode(bool, Uint8Array.of(value)), refused)
+    assert.throws(() => decode(optional(u8), Uint8Array.of(value, 1)), refused)
+  }
+  assert.deepEqual([...encode(optional(u8), undefined)], [0])
+  assert.deepEqual([...encode(optional(u8), 7)], [1, 7])
+  assert.throws(() => decode(optional(u8), Uint8Array.of(0, 7)), refused)
+  assert.throws(() => decode(optional(u8), Uint8Array.of(1)), refused)
+})
+
+test('W05: nothing is no bytes', () => {
+  assert.deepEqual([...encode(nothing, undefined)], [])
+  assert.throws(() => decode(nothing, Uint8Array.of(0)), refused)
 })
 
 test('a value larger than its declaration is refused when it is written', () => {

@@ -49,7 +49,7 @@ export function listHashOf(entry: Uint8Array, sha256: Sha256): Hash {
 
 /**
  * Continues a device list by the next entry, or begins one. Pure: the signatures that it depends on come back for the
- * caller to check, and the list means nothing until all of them hold. Throws `bad-list`, or `bad-name`. §4.3
+ * caller to check, and the list means nothing until all of them hold. Throws `bad-list`, `bad-name` or `malformed`. §4.3
  */
 export function continueList(
   list: DeviceList | undefined,
@@ -68,8 +68,8 @@ export function continueList(
   mustHold(same(parsed.previous, list.hash), 'the entry continues another list')
   const byManager = parsed.signer === 'manager'
   const managerEntries = list.managerEntries + (byManager ? 1 : 0)
-  const most = byManager ? limits.managerEntriesMax : limits.listEntriesMax
-  mustHold((byManager ? managerEntries : parsed.version) <= most, 'the list is full')
+  mustHold(parsed.version <= limits.listEntriesMax, 'the list is full')
+  mustHold(managerEntries <= limits.managerEntriesMax, 'the rest of the list is for the account key')
   const key = byManager ? list.managerKey : list.accountKey
   const changed = change(list, parsed)
   return {
@@ -135,6 +135,7 @@ function change(list: DeviceList, { signer, version, change }: ListEntryBody): C
     case 'recover': {
       mustHold(signer === 'account', 'only the account key recovers an account')
       const { managerKey, keep, device } = change.body
+      mustHold(!same(managerKey, list.managerKey), 'whoever has the present manager key would keep it')
       const kept = without(list, (each) => keep.some((id) => same(id, each)), list.devices.length - keep.length)
       const next = { ...list, ...kept }
       if (device === undefined) return { list: { ...kept, managerKey }, checks: [] }

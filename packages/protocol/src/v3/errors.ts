@@ -44,10 +44,15 @@ export const Current = union({
 })
 export type Current = Infer<typeof Current>
 
-/** Text for people; whoever sends more than fits is cut short. */
+/** Text for people, cut short where it does not fit: it may repeat what the peer wrote, and is sent in any case. */
 const explanation: Codec<string> = mapped(bytes({ max: limits.explanationBytesMax }), {
   from: utf8Decode,
-  to: (text) => utf8Encode(text.slice(0, Math.floor(limits.explanationBytesMax / 3))),
+  to(text) {
+    const bytes = utf8Encode(text.slice(0, limits.explanationBytesMax + 1).toWellFormed())
+    let end = Math.min(bytes.length, limits.explanationBytesMax)
+    while (isInsideCharacter(bytes, end)) end--
+    return bytes.subarray(0, end)
+  },
 })
 
 /** The body of a refusal. §2.4 */
@@ -88,7 +93,8 @@ export function refusalOf(error: unknown): Refusal {
   if (!(error instanceof ProtocolError) || !isV3Reason(error.reason))
     return { reason: 'internal', retryAfterMs: 0, explanation: 'a mistake of the server', current: none }
   const { retryAfterMs = 0, current = none } = error instanceof RefusedError ? error : {}
-  return { reason: error.reason, retryAfterMs, explanation: error.message, current }
+  const wholeMs = Math.min(Math.ceil(retryAfterMs), 2 ** 32 - 1)
+  return { reason: error.reason, retryAfterMs: wholeMs, explanation: error.message, current }
 }
 
 /** The error that a refusal stands for. */
@@ -97,6 +103,11 @@ export function errorOf({ reason, retryAfterMs, explanation, current }: Refusal)
 }
 
 const none: Current = { kind: 'nothing', body: undefined }
+
+/** Whether a cut at `at` would leave a character without its end (RFC 3629 §3). */
+function isInsideCharacter(bytes: Uint8Array, at: number): boolean {
+  return ((bytes[at] ?? 0) & 0xc0) === 0x80
+}
 
 function isV3Reason(reason: Reason): reason is V3Reason {
   return reason in reasonCodes

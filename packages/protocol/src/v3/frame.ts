@@ -19,6 +19,7 @@ export function readFrames(message: Uint8Array): Frame[] {
   const frames: Frame[] = []
   let at = 0
   do {
+    if (frames.length === limits.framesPerMessageMax) throw malformed(`more than ${frames.length} frames in a message`)
     if (message.length - at < frameHeadBytes) throw malformed('a message ends inside the head of a frame')
     const length = view.getUint32(at, true)
     if (length < frameHeadBytes || length > message.length - at) throw malformed(`a frame of ${length} bytes`)

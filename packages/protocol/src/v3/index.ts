@@ -1,11 +1,97 @@
-export * from './context.ts'
-export * from './devicelist.ts'
-export * from './errors.ts'
-export * from './frame.ts'
-export * from './identity.ts'
-export * from './ids.ts'
+export { type Context, contexts, inContext } from './context.ts'
+export {
+  accountIdOf,
+  continueList,
+  type DeviceList,
+  type ListedDevice,
+  listHashOf,
+  readList,
+  type Sha256,
+  type SignatureCheck,
+} from './devicelist.ts'
+export { Current, errorOf, Refusal, RefusedError, reasonCodes, refusalOf, type V3Reason } from './errors.ts'
+export { type Frame, frameHeadBytes, readFrames, writeFrame } from './frame.ts'
+export { DeviceBinding, DeviceCertificate, ListChange, ListEntry, ListEntryBody, signers } from './identity.ts'
+export {
+  AccountId,
+  ConversationId,
+  DeviceId,
+  Hash,
+  Incarnation,
+  Invite,
+  Nonce,
+  PublicKey,
+  SendId,
+  Signature,
+} from './ids.ts'
 export { limits } from './limits.ts'
-export * from './link.ts'
-export * from './messages.ts'
-export * from './name.ts'
-export * from './operations.ts'
+export {
+  authorityOf,
+  defaultPort,
+  formatLink,
+  fromBase64url,
+  type Link,
+  parseLink,
+  toBase64url,
+} from './link.ts'
+export {
+  Accepted,
+  AccountEntry,
+  AccountSetting,
+  AccountsPage,
+  AccountsRequest,
+  Acknowledgement,
+  AddressedWelcome,
+  Appended,
+  ClaimedPackage,
+  Commit,
+  ContactRequest,
+  ContactRequests,
+  ConversationEntry,
+  ConversationKind,
+  ConversationRef,
+  ConversationState,
+  ConversationsPage,
+  ConversationsRequest,
+  Credit,
+  conversationKinds,
+  DeliveredCommit,
+  DeliveredWelcome,
+  Delivery,
+  deliveryKinds,
+  Gap,
+  GapRequest,
+  Gaps,
+  gapReasons,
+  Hello,
+  Invited,
+  Judgement,
+  KeyPackage,
+  KeyPackageCount,
+  KeyPackages,
+  ListPage,
+  ListRequest,
+  NewInvite,
+  Notice,
+  Opened,
+  Opening,
+  OpeningTarget,
+  PeoplePage,
+  PeopleRequest,
+  Person,
+  Proof,
+  Recovery,
+  Recreation,
+  Registered,
+  Registration,
+  Roster,
+  Send,
+  SessionOpened,
+  SessionTranscript,
+  Stuck,
+  Tree,
+  TreeRequest,
+  verdicts,
+} from './messages.ts'
+export { type AccountName, accountName, skeletonOf } from './name.ts'
+export { answers, type Caller, type EventName, events, type OperationName, operations } from './operations.ts'

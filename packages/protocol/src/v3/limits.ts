@@ -6,6 +6,8 @@ export const limits = {
 
   /** §2.1: one frame, its head included; also the largest WebSocket message. */
   frameBytesMax: 6 * 2 ** 20,
+  /** §2.1: frames in one WebSocket message: more than all credit and all outstanding requests together. */
+  framesPerMessageMax: 16_384,
   /** §2.2: requests of one session without an answer yet. */
   outstandingMax: 256,
   /** §2.4: the explanation in a refusal. */
@@ -43,6 +45,8 @@ export const limits = {
   /** §6: an application message as it is sealed; a commit with all that comes with it. */
   sealedBytesMax: 262_144,
   handshakeBytesMax: 4 * 2 ** 20,
+  /** §7.1: the largest handshake object with what is delivered around it: the roster above all. */
+  deliveredBytesMax: 4 * 2 ** 20 + 8192,
   devicesPerConversationMax: 500,
   welcomesPerCommitMax: 50,
   /** §6.6: an application message may be sealed for an epoch this far behind. */
@@ -62,9 +66,11 @@ export const limits = {
   /** §8: towards an account that has not accepted the sender. */
   strangerMessagesMax: 64,
   strangerBytesMax: 2 ** 20,
-  /** §8: accounts that one account may block or keep waiting. */
+  /** §8: accounts that one account has accepted, and as many that wait, or were refused or blocked. */
   contactsPerAccountMax: 10_000,
 
   /** §9: an invite. */
   inviteMs: 7 * 86_400_000,
+  /** §9: a link, as it is typed or scanned. */
+  linkCharactersMax: 512,
 } as const

@@ -46,17 +46,21 @@ export function fromBase64url(text: string): Uint8Array {
   return bytes
 }
 
-const form = /^(?:messageu|https):\/\/(\[[0-9a-f:.%]+\]|[^/:#?@[\]\s]+)(?::(\d{1,5}))?\/#([\w-]+)(?:\/([\w-]+))?$/i
+/** Hosts in other scripts are written as they are dialled, in punycode. */
+const form = /^(?:messageu|https):\/\/(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?\/#([\w-]+)(?:\/([\w-]+))?$/i
 
 /** The link that `text` is: `messageu://HOST[:PORT]/#KEY[/INVITE]`, also with `https`. Throws `malformed`. §9 */
 export function parseLink(text: string): Link {
-  const [, host = '', port, key = '', invite] = form.exec(text.trim()) ?? []
-  if (host === '') throw malformed('a link looks like messageu://HOST[:PORT]/#KEY[/INVITE]')
-  const number = port === undefined ? defaultPort : Number(port)
-  if (number < 1 || number > 65_535 || host.length > limits.hostBytesMax - 6) throw malformed(`no such port or host`)
+  if (text.length > limits.linkCharactersMax) throw malformed(`a link of ${text.length} characters`)
+  const [, name = '', digits, key = '', invite] = form.exec(text.trim()) ?? []
+  if (name === '') throw malformed('a link looks like messageu://HOST[:PORT]/#KEY[/INVITE]')
+  const host = name.replace(/^\[|\]$/g, '').toLowerCase()
+  const port = digits === undefined ? defaultPort : Number(digits)
+  const isHost = name.startsWith('[') === host.includes(':') && name.length <= limits.hostBytesMax - ':65535'.length
+  if (!isHost || port < 1 || port > 65_535) throw malformed('no such host or port')
   return {
-    host: host.replace(/^\[|\]$/g, '').toLowerCase(),
-    port: number,
+    host,
+    port,
     serverKey: sized(fromBase64url(key), 32) as PublicKey, // any 32 bytes may be a key; a proof tells
     invite: invite === undefined ? undefined : (sized(fromBase64url(invite), 16) as Invite),
   }

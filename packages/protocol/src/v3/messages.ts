@@ -152,14 +152,15 @@ export type ConversationKind = Infer<typeof ConversationKind>
 
 export const Roster = list(DeviceId, { max: limits.devicesPerConversationMax })
 
+export const OpeningTarget = union({
+  self: { tag: conversationKinds.self, body: nothing },
+  direct: { tag: conversationKinds.direct, body: AccountId },
+})
 /** §6.2 */
 export const Opening = struct({
   /** The id to use if there is none yet. */
   conversation: ConversationId,
-  target: union({
-    self: { tag: conversationKinds.self, body: nothing },
-    direct: { tag: conversationKinds.direct, body: AccountId },
-  }),
+  target: OpeningTarget,
 })
 export type Opening = Infer<typeof Opening>
 export const Opened = struct({ conversation: ConversationId, generation: u32, isNew: bool })
@@ -227,11 +228,14 @@ export type ConversationState = Infer<typeof ConversationState>
 export const TreeRequest = struct({ conversation: ConversationId, treeHash: Hash })
 export const Tree = struct({ tree: Handshake })
 export const ConversationsRequest = struct({ after: optional(ConversationId) })
+export const ConversationEntry = struct({
+  conversation: ConversationId,
+  kind: ConversationKind,
+  generation: u32,
+  isOnRoster: bool,
+})
 export const ConversationsPage = struct({
-  conversations: list(
-    struct({ conversation: ConversationId, kind: ConversationKind, generation: u32, isOnRoster: bool }),
-    { max: limits.pageMax },
-  ),
+  conversations: list(ConversationEntry, { max: limits.pageMax }),
   isLast: bool,
 })
 
@@ -257,7 +261,7 @@ export const Credit = struct({ messages: u32, bytes: u32 })
 export const Acknowledgement = struct({ through: u64 })
 
 export const deliveryKinds = { application: 1, commit: 2, welcome: 3 } as const
-/** §7.1 */
+/** §7.1: what `sealed` holds depends on `kind`. */
 export const Delivery = struct({
   position: u64,
   conversation: ConversationId,
@@ -266,7 +270,7 @@ export const Delivery = struct({
   /** Server's clock at acceptance, milliseconds since 1970. */
   at: u64,
   kind: named(u8, deliveryKinds),
-  sealed: Handshake,
+  sealed: bytes({ max: limits.deliveredBytesMax }),
 })
 export type Delivery = Infer<typeof Delivery>
 
@@ -318,19 +322,14 @@ export const AccountSetting = union({
 })
 export type AccountSetting = Infer<typeof AccountSetting>
 export const AccountsRequest = struct({ after: optional(Name) })
-export const AccountsPage = struct({
-  accounts: list(
-    struct({
-      account: AccountId,
-      name: Name,
-      isAdmin: bool,
-      isDisabled: bool,
-      devices: u32,
-      storedBytes: u64,
-      quotaBytes: u64,
-      createdAt: u64,
-    }),
-    { max: limits.pageMax },
-  ),
-  isLast: bool,
+export const AccountEntry = struct({
+  account: AccountId,
+  name: Name,
+  isAdmin: bool,
+  isDisabled: bool,
+  devices: u32,
+  storedBytes: u64,
+  quotaBytes: u64,
+  createdAt: u64,
 })
+export const AccountsPage = struct({ accounts: list(AccountEntry, { max: limits.pageMax }), isLast: bool })
