@@ -44,8 +44,9 @@ export interface SentRecord {
   /** Where it stands in its conversation, and on the server. */
   readonly conversation: number
   readonly sequence: number
+  /** 0 as long as the send is under way. */
   readonly position: number
-  /** Server's clock, milliseconds since 1970. */
+  /** Server's clock, milliseconds since 1970. 0 as long as the send is under way. */
   readonly at: number
   /** The first 8 bytes of the SHA-256 of what was sent: tells a repetition from a reuse. */
   readonly digest: Uint8Array
@@ -78,12 +79,20 @@ export interface Stepped {
   readonly at: number
 }
 
-/** What is known of a device that sends. */
+/**
+ * What is known of a device that sends, what is under way included. A view: valid in the turn of the event loop in
+ * which it is handed out, and right at each moment of it.
+ */
 export interface Sends {
-  /** The highest send number accepted; 0 before the first. */
+  /** The highest send number; 0 before the first. */
   readonly highest: number
-  /** The newest records, at least `archiveLimits.recentSends` of them if there are as many, by number. */
+  /**
+   * By number, the records of all numbers above `highest - archiveLimits.recentSends`, and some below. `findSent` knows
+   * the others.
+   */
   readonly recent: ReadonlyMap<number, SentRecord>
+  /** The record among the recent ones that has this id. */
+  withId(id: SendId): SentRecord | undefined
 }
 
 /** One message as it lies in a box. */
@@ -115,7 +124,11 @@ export interface StoredMessage {
  * What version 3 keeps, below its rules: objects by key, and messages in boxes in the order of arrival over the whole
  * server. It shares disk, threads, positions, quotas of the disk and the promise of durability with `Storage`, which is
  * version 2: once a step resolves, it is durable; when it throws a `ProtocolError`, nothing of it has happened
- * (`storage-full`, `busy`, `stopping`). Steps take effect in the order of the calls.
+ * (`storage-full`, `busy`, `stopping`, `too-large`). After any other error only the next start knows.
+ *
+ * Steps take effect in the order of the calls. Whoever calls `step` may build on steps that are still under way: when
+ * one is refused, all that were called behind it, until its caller has been told, are refused for the same reason.
+ * Nobody is told before the steps in front are.
  *
  * Callers decide on what they hold in memory and then call `step`, without waiting in between: this process is the only
  * writer. `get` and `scan` tell what is durable, so whoever has a step under way keeps its outcome in memory until then.
@@ -132,14 +145,17 @@ export interface Archive {
   ): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]>
 
   /**
-   * One atomic, durable step. `placed` is called once, before the step is durable, as soon as its messages have their
-   * positions; steps are placed in the order of the calls.
+   * One atomic, durable step: its objects in their order, then its messages, then its trims. What it holds must not
+   * change until it is settled. A step above `archiveLimits` is `too-large`.
    */
   step(step: Step): Promise<Stepped>
 
-  /** What a device has sent. Includes what is under way. */
+  /** What a device has sent. */
   sends(device: number): Promise<Sends>
-  /** The record of one accepted send, however old, or undefined. Only durable ones. */
+  /**
+   * The record of one accepted send, as long as it is kept (`limits.acceptedMs` of the protocol), or undefined. Only
+   * durable ones: if the send is under way, the answer waits for its outcome.
+   */
   findSent(device: number, number: number): Promise<SentRecord | undefined>
   /** How far a device has acknowledged; 0 before the first time. */
   acknowledged(device: number): Promise<number>
@@ -154,7 +170,10 @@ export interface Archive {
   read(waiting: readonly Waiting[]): Promise<readonly (StoredMessage | undefined)[]>
   /** The boxes that hold something, with the position of the oldest in each. */
   occupiedBoxes(): Iterable<{ readonly box: number; readonly oldest: number }>
-  /** The highest position accepted before a time; 0 if there is none. For retention. */
+  /**
+   * The highest position accepted before a time, among what is stored; 0 if there is none. For retention; it trusts
+   * that the clock went forward.
+   */
   positionBefore(at: number): Promise<number>
 }
 

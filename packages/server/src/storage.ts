@@ -1,4 +1,5 @@
 import type { ClientId, MessageType, Name, PublicKey } from '@messageu/protocol/v2'
+import type { Archive } from './archive.ts'
 
 /** Somebody registered on this server under version 2. */
 export interface Client {
@@ -77,6 +78,8 @@ export interface Piece {
 export interface Storage extends AsyncDisposable {
   /** Rejects when the storage can make nothing durable any more; the process has to end then. */
   readonly failed: Promise<never>
+  /** What version 3 keeps, on the same disk. */
+  readonly archive: Archive
 
   clientByLogin(login: ClientId): Client | undefined
   clientById(id: ClientId): Client | undefined

@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto'
 import { constants, createReadStream } from 'node:fs'
 import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { objectKinds } from '../archive.ts'
 import { FolderInUse, FolderLock } from '../lock.ts'
 import { contentIds, ignoreMissing } from '../storage/contents.ts'
 import { contentFolder, databaseFile, syncFolder } from '../storage/folder.ts'
 import { skipPositions } from '../storage/load.ts'
-import { checkedVersion, openForReading, openForWriting } from '../storage/schema.ts'
+import { checkedVersion, migrate, openForReading, openForWriting } from '../storage/schema.ts'
 
 /** Why a backup cannot be made or used; the message says what to do. */
 export class BackupError extends Error {
@@ -26,6 +27,8 @@ export const stagingName = 'backup-staging'
 /** What is being copied; nothing is left of it after a backup that came to its end. */
 export const stagedFiles = path.join(stagingName, 'files')
 const snapshotsMax = 5
+/** The key of the object of kind `server` that names the incarnation. */
+const incarnationKey = 'incarnation'
 /** Positions that a restored server leaves out, so that none is given twice that was given after the backup. */
 const positionsSkipped = 1_000_000
 
@@ -93,7 +96,7 @@ export async function restore(source: string, folder: string, now: Date): Promis
   const database = restoringFile(folder)
   for (const { name } of manifest.files)
     await copyDurably(path.join(source, name), name === 'server.db' ? database : path.join(folder, name), name)
-  leavePositionsOut(database)
+  becomeAnother(database)
   await syncFolder(contentFolder(folder))
   await rename(database, databaseFile(folder))
   await syncFolder(folder)
@@ -196,10 +199,17 @@ function isEntry(value: unknown): boolean {
   return /^(server\.db|content\/[1-9]\d{0,15})$/.test(String((value as { name?: unknown }).name))
 }
 
-function leavePositionsOut(database: string): void {
+/**
+ * What was restored is another server than the one that was backed up, to devices that are further: it gives out other
+ * positions, and has a new incarnation at its next start (protocol 3 §3.1).
+ */
+function becomeAnother(database: string): void {
+  migrate(database)
   const connection = openForWriting(database)
   try {
     skipPositions(connection, positionsSkipped)
+    const forget = connection.prepare('DELETE FROM objects WHERE kind = ? AND key = ?')
+    forget.run(objectKinds.server, Buffer.from(incarnationKey))
   } finally {
     connection.close()
   }

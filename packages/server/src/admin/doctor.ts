@@ -8,10 +8,11 @@ import { contentIds } from '../storage/contents.ts'
 import { DamagedStorage, namingDamage } from '../storage/damage.ts'
 import { contentFolder, databaseFile } from '../storage/folder.ts'
 import { type LoadedState, readState } from '../storage/load.ts'
-import { messageReader } from '../storage/reader.ts'
-import { checkedVersion, openForReading } from '../storage/schema.ts'
+import { messageReader } from '../storage/messagereader.ts'
+import { checkedVersion, openForReading, schemaVersion, verifySchema } from '../storage/schema.ts'
 import { verifyWal } from '../storage/wal.ts'
 import { restoringFile, stagedFiles, stagingName } from './backup.ts'
+import { examineArchive } from './examinearchive.ts'
 
 export interface Finding {
   /** `damage`: something stored is not what was stored. `warning`: worth a look. */
@@ -90,13 +91,23 @@ async function* examineDatabase(folder: string, inUse: boolean): AsyncGenerator<
       return
     }
     const { integrity, state } = namingDamage('server.db', () => {
-      checkedVersion(database)
+      const version = checkedVersion(database)
       database.exec('BEGIN') // one moment for everything that follows
       const rows = database.prepare('PRAGMA integrity_check').all() as { integrity_check: string }[]
-      return { integrity: rows.map((row) => row.integrity_check), state: readState(database) }
+      if (version < schemaVersion) verifySchema(database, version)
+      return {
+        integrity: rows.map((row) => row.integrity_check),
+        state: version < schemaVersion ? undefined : readState(database),
+      }
     })
     for (const line of integrity) if (line !== 'ok') yield { kind: 'damage', object: 'server.db', what: line }
+    if (state === undefined) {
+      const what = 'its pages are whole; an older program wrote it: examine it again when the server has started once'
+      yield { kind: 'warning', object: 'server.db', what }
+      return
+    }
     yield* examineMessages(database, folder, state)
+    yield* examineArchive(database)
     if (!inUse) yield* examineOrphans(folder, state)
     const { directory, mailboxes } = state
     yield { kind: 'ok', object: 'server.db', what: `${directory.count} clients, ${mailboxes.count} messages waiting` }

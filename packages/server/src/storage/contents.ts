@@ -94,6 +94,15 @@ export class ContentFolder {
     assert(this.#loose.delete(id), 'a content belongs to one message')
   }
 
+  /** Keeps a content that is in memory as a whole; it is claimed. */
+  async store(content: Uint8Array): Promise<StoredContent> {
+    await using incoming = await this.receive()
+    incoming.write(content)
+    const stored = await incoming.finish()
+    this.claim(stored)
+    return stored
+  }
+
   /** The bytes of a content. Throws `DamagedStorage`, before the last piece, if they are not what was stored. */
   async *read({ id, bytes, digest }: StoredContent): AsyncGenerator<Piece> {
     const file = await this.#openContent(id)

@@ -65,6 +65,14 @@ export class ColdPositions {
   readonly #numbers = new VarintWriter(32)
   #upto = 0
 
+  /** Those of a row, to which more are added. */
+  static of(row: { readonly positions: Uint8Array; readonly upto: number }): ColdPositions {
+    const cold = new ColdPositions()
+    cold.#numbers.putBytes(row.positions, 0, row.positions.length)
+    cold.#upto = row.upto
+    return cold
+  }
+
   /** The highest position added. */
   get upto(): number {
     return this.#upto

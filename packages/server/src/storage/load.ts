@@ -1,12 +1,14 @@
 import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { ClientId, Name, PublicKey } from '@messageu/protocol/v2'
+import { archiveLimits } from '../archive.ts'
 import { type Cursor, isForgotten, keepingOf } from './cursor.ts'
 import { DamagedStorage, namingDamage } from './damage.ts'
 import { Directory } from './directory.ts'
 import { databaseFile } from './folder.ts'
 import { replayCold, replayEntry } from './journal.ts'
 import { Mailboxes } from './mailboxes.ts'
+import { liesInFile } from './records.ts'
 import { mustMatch, rowDigest } from './rows.ts'
 import { migrate, openForReading, openForWriting, verifySchema } from './schema.ts'
 import { verifyWal } from './wal.ts'
@@ -15,11 +17,18 @@ import { verifyWal } from './wal.ts'
 export interface LoadedState {
   readonly directory: Directory
   readonly mailboxes: Mailboxes
+  /** Ids of all contents that belong to messages that wait. */
   readonly contents: ReadonlySet<number>
+  /** Those of version 3, by the position of their message. */
+  readonly archiveContents: Map<number, number>
+  /** Those that the database still names, although their messages are gone. */
+  readonly staleContents: readonly number[]
   readonly clientNumber: number
   readonly position: number
   readonly journalNumber: number
   readonly journalRows: number
+  /** Bytes of deeds in it. */
+  readonly journalBytes: number
 }
 
 /** Opens the database once, checks it, brings it to this version and reads what belongs into memory. */
@@ -64,7 +73,7 @@ export function readState(database: DatabaseSync): LoadedState {
   verifyTables(database)
   const mailboxes = new Mailboxes()
   const { directory, clientNumber } = readClients(database)
-  const contents = readContents(database)
+  const named = readContents(database)
   const highest = Math.max(readPosition(database), readCold(database, mailboxes))
   const journal = readJournal(database, mailboxes)
   const position = Math.max(highest, journal.position)
@@ -74,11 +83,33 @@ export function readState(database: DatabaseSync): LoadedState {
     directory,
     clientNumber,
     mailboxes,
-    contents,
+    ...sortContents(named, mailboxes),
     position,
     journalNumber: journal.number,
     journalRows: journal.rows,
+    journalBytes: journal.bytes,
   }
+}
+
+/**
+ * Version 2 takes a content out of the database with its message; version 3 does it soon after, and a crash may come in
+ * between.
+ */
+function sortContents(
+  named: ReadonlyMap<number, number>,
+  mailboxes: Mailboxes,
+): Pick<LoadedState, 'contents' | 'archiveContents' | 'staleContents'> {
+  const contents = new Set<number>()
+  const archiveContents = new Map<number, number>()
+  if (named.size > 0)
+    for (const mailbox of mailboxes.occupied())
+      mailboxes.walk(mailbox, (position, bytes) => {
+        const id = liesInFile(bytes) ? named.get(position) : undefined
+        if (id !== undefined) contents.add(id)
+        if (id !== undefined && mailbox >= archiveLimits.firstBox) archiveContents.set(position, id)
+        return true
+      })
+  return { contents, archiveContents, staleContents: [...named.values()].filter((id) => !contents.has(id)) }
 }
 
 /** Leaves the next `count` positions out for good. */
@@ -140,13 +171,14 @@ function readClients(database: DatabaseSync): { directory: Directory; clientNumb
   return { directory, clientNumber }
 }
 
-function readContents(database: DatabaseSync): Set<number> {
-  const contents = new Set<number>()
+/** The ids of contents, by the position of their message. */
+function readContents(database: DatabaseSync): Map<number, number> {
+  const contents = new Map<number, number>()
   const rows = database.prepare('SELECT id, position, bytes, content_digest, digest FROM contents')
   for (const row of rows.iterate()) {
     const { id, position, bytes, content_digest, digest } = row as Record<string, number> & ContentColumns
     mustMatch(`content ${id}`, digest, id, position, bytes, content_digest)
-    contents.add(id)
+    contents.set(position, id)
   }
   return contents
 }
@@ -180,7 +212,15 @@ function readCold(database: DatabaseSync, mailboxes: Mailboxes): number {
   return highest
 }
 
-function readJournal(database: DatabaseSync, mailboxes: Mailboxes): { position: number; number: number; rows: number } {
+interface Journal {
+  readonly position: number
+  readonly number: number
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** What devices did is not read: the reader thread does it when somebody asks. */
+function readJournal(database: DatabaseSync, mailboxes: Mailboxes): Journal {
   const replay = {
     added: mailboxes.add.bind(mailboxes),
     discarded: mailboxes.discard.bind(mailboxes),
@@ -188,12 +228,17 @@ function readJournal(database: DatabaseSync, mailboxes: Mailboxes): { position: 
   let position = 0
   let number = 0
   let rows = 0
-  for (const row of database.prepare('SELECT number, changes, digest FROM journal ORDER BY number').iterate()) {
-    const { number: current, changes, digest } = row as { number: number; changes: Uint8Array; digest: number }
+  let bytes = 0
+  const query = 'SELECT number, changes, digest, ifnull(length(deeds), 0) AS deed_bytes FROM journal ORDER BY number'
+  for (const row of database.prepare(query).iterate()) {
+    const { number: current, changes, digest, deed_bytes } = row as JournalColumns
     mustMatch(`journal row ${current}`, digest, current, changes)
     position = Math.max(position, replayEntry(changes, replay))
     number = current
     rows += 1
+    bytes += deed_bytes
   }
-  return { position, number, rows }
+  return { position, number, rows, bytes }
 }
+
+type JournalColumns = Record<'number' | 'digest' | 'deed_bytes', number> & { readonly changes: Uint8Array }

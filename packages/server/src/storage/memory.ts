@@ -15,8 +15,10 @@ import type {
   StoredContent,
 } from '../storage.ts'
 import { Directory } from './directory.ts'
+import { MemoryArchive } from './memoryarchive.ts'
+import { Positions } from './positions.ts'
 import { Quotas, type StorageLimits } from './quotas.ts'
-import { messageIdOf, positionAfter } from './records.ts'
+import { messageIdOf } from './records.ts'
 
 export interface MemoryOptions {
   readonly limits?: Partial<StorageLimits>
@@ -24,6 +26,8 @@ export interface MemoryOptions {
   readonly diskHasRoom?: (bytes: number) => boolean
   /** The first message comes behind this position. */
   readonly position?: number
+  /** The time of what version 3 stores; 0 if nobody says. */
+  readonly nowMs?: () => number
 }
 
 interface Stored {
@@ -39,16 +43,17 @@ export function openMemory(options: MemoryOptions = {}): Storage {
 
 class MemoryStorage implements Storage {
   readonly failed = new Promise<never>(() => {})
+  readonly archive: MemoryArchive
   readonly #directory = new Directory()
   readonly #mailboxes = new Map<number, Stored[]>()
   /** Received, and not taken over by a message. */
   readonly #contents = new Map<number, Uint8Array>()
   readonly #quotas: Quotas
-  #position: number
+  readonly #positions: Positions
   #contentId = 0
   #ended = false
 
-  constructor({ limits, diskHasRoom = () => true, position = 0 }: MemoryOptions) {
+  constructor({ limits, diskHasRoom = () => true, position = 0, nowMs = () => 0 }: MemoryOptions) {
     const all = (): Stored[] => [...this.#mailboxes.values()].flat()
     const waiting = {
       get count(): number {
@@ -58,7 +63,8 @@ class MemoryStorage implements Storage {
       bytesOf: (mailbox: number) => this.#mailbox(mailbox).reduce((sum, message) => sum + sizeOf(message), 0),
     }
     this.#quotas = new Quotas(waiting, { promise: diskHasRoom, giveBack() {} }, limits ?? {})
-    this.#position = position
+    this.#positions = new Positions(position)
+    this.archive = new MemoryArchive({ nowMs, positions: this.#positions, diskHasRoom })
   }
 
   clientByLogin(login: ClientId): Client | undefined {
@@ -113,8 +119,7 @@ class MemoryStorage implements Storage {
   async accept({ sender, room, type, content }: Message): Promise<{ position: number }> {
     this.#mustBeOpen()
     const bytes = content instanceof Uint8Array ? content.slice() : this.#takeOver(content)
-    const position = positionAfter(this.#position)
-    this.#position = position
+    const position = this.#positions.next()
     const head = encode(Delivered, {
       sender: sender.id,
       message: messageIdOf(position),
@@ -154,6 +159,7 @@ class MemoryStorage implements Storage {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended = true
+    this.archive.end()
   }
 
   #takeOver({ id }: StoredContent): Uint8Array {

@@ -46,24 +46,35 @@ export class Quotas {
       this.#waiting.countOf(number) + promised.messages >= this.limits.mailboxMessagesMax
     )
       return { kind: 'mailbox-full' }
-    if (this.#waiting.count + this.#promisedMessages >= this.limits.waitingMessagesMax || !this.#disk.promise(bytes))
-      return { kind: 'storage-full' }
+    if (!this.promise(1, bytes)) return { kind: 'storage-full' }
     this.#promised.set(number, promised)
-    this.#promise(number, promised, 1, bytes)
+    this.#count(number, promised, 1, bytes)
     let kept = true
     const release = (): void => {
       if (!kept) return
       kept = false
-      this.#promise(number, promised, -1, -bytes)
-      this.#disk.giveBack(bytes)
+      this.#count(number, promised, -1, -bytes)
+      this.giveBack(1, bytes)
     }
     return { kind: 'reserved', room: { recipient, [Symbol.dispose]: release } }
   }
 
-  #promise(mailbox: number, promised: Promised, messages: number, bytes: number): void {
+  /** Promises room for messages, whoever gets them, if there is any. To be given back when they are stored or refused. */
+  promise(messages: number, bytes: number): boolean {
+    if (this.#waiting.count + this.#promisedMessages + messages > this.limits.waitingMessagesMax) return false
+    if (!this.#disk.promise(bytes)) return false
+    this.#promisedMessages += messages
+    return true
+  }
+
+  giveBack(messages: number, bytes: number): void {
+    this.#promisedMessages -= messages
+    this.#disk.giveBack(bytes)
+  }
+
+  #count(mailbox: number, promised: Promised, messages: number, bytes: number): void {
     promised.messages += messages
     promised.bytes += bytes
-    this.#promisedMessages += messages
     if (promised.messages === 0) this.#promised.delete(mailbox)
   }
 }

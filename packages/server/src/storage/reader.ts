@@ -1,99 +1,57 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
-import { crc32 } from 'node:zlib'
-import { tellsOfDamage } from './damage.ts'
-import { messageIdInHead, messageIdOf } from './records.ts'
+import { ArchiveReader } from './archivereader.ts'
+import { DamagedStorage, namingDamage, tellsOfDamage } from './damage.ts'
+import { messageReader } from './messagereader.ts'
+import type { Answered, AnswerTo, Asked, Question, QuestionKind } from './questions.ts'
 import { openForReading } from './schema.ts'
 
-/** Positions whose stored form is wanted. */
-export interface ReadRequest {
-  readonly ticket: number
-  readonly positions: Float64Array
-}
+/** The thread that answers from what is durable: all questions that come together in one moment of the database. */
+function serve(port: NonNullable<typeof parentPort>, database: DatabaseSync): void {
+  const messages = messageReader(database)
+  const archive = new ArchiveReader(database)
+  const begin = database.prepare('BEGIN')
+  const commit = database.prepare('COMMIT')
 
-/** Where a message's content lies when it is not behind its head. */
-export interface ContentRow {
-  readonly id: number
-  readonly bytes: number
-  readonly digest: number
-}
-
-export interface StoredForms {
-  /** The stored forms one after the other. */
-  readonly sealed: Uint8Array
-  /** Bytes of each. */
-  readonly lengths: Uint32Array
-  readonly contents: readonly (ContentRow | undefined)[]
-  /** Positions that are missing or not what was stored; their length is 0. */
-  readonly damaged: readonly number[]
-}
-
-/** `failure` says why nothing could be read; an error would lose its code on the way between threads. */
-export type ReadAnswer = { ticket: number; forms: StoredForms } | { ticket: number; failure: string }
-
-interface MessageRow {
-  readonly sealed: Uint8Array
-  readonly digest: number
-  readonly content: number | null
-}
-
-/** Reads stored forms by position. The doctor uses it as well, on a connection of its own. */
-export function messageReader(database: DatabaseSync): (positions: Float64Array) => StoredForms {
-  const message = database.prepare('SELECT sealed, digest, content FROM messages WHERE position = ?')
-  const content = database.prepare(
-    'SELECT id, bytes, content_digest AS digest FROM contents WHERE id = ? AND position = ?',
-  )
-
-  function formOf(position: number): { sealed: Uint8Array; content: ContentRow | undefined } | undefined {
-    const row = message.get(position) as MessageRow | undefined
-    if (row === undefined || !isWhole(row, position)) return undefined
-    if (row.content === null) return { sealed: row.sealed, content: undefined }
-    const found = content.get(row.content, position) as ContentRow | undefined
-    return found && { sealed: row.sealed, content: { ...found } }
-  }
-
-  return (positions) => {
-    const found: Uint8Array[] = []
-    const contents: (ContentRow | undefined)[] = []
-    const damaged: number[] = []
-    for (const position of positions) {
-      const form = undefinedIfDamaged(() => formOf(position))
-      if (form === undefined) damaged.push(position)
-      found.push(form?.sealed ?? new Uint8Array(0))
-      contents.push(form?.content)
-    }
-    const lengths = Uint32Array.from(found, (sealed) => sealed.length)
-    return { sealed: Buffer.concat(found), lengths, contents, damaged }
-  }
-}
-
-/** The digest covers the bytes; that they belong to this position stands in their head. */
-function isWhole({ sealed, digest }: MessageRow, position: number): boolean {
-  return sealed instanceof Uint8Array && crc32(sealed) === digest && messageIdInHead(sealed) === messageIdOf(position)
-}
-
-function undefinedIfDamaged<T>(read: () => T | undefined): T | undefined {
-  try {
-    return read()
-  } catch (error) {
-    if (tellsOfDamage(error)) return undefined
-    throw error
-  }
-}
-
-if (parentPort !== null) serve(parentPort)
-
-function serve(port: NonNullable<typeof parentPort>): void {
-  const read = messageReader(openForReading((workerData as { file: string }).file))
-  port.on('message', ({ ticket, positions }: ReadRequest) => {
-    port.postMessage(answer(ticket, positions))
+  port.on('message', (asked: readonly Asked[]) => {
+    begin.run()
+    const answered = asked.map(({ ticket, question }): Answered => {
+      try {
+        return { ticket, answer: answerTo(question) }
+      } catch (error) {
+        const { message } = error as Error
+        return { ticket, failure: { message, damaged: damagedIn(error) } }
+      }
+    })
+    if (database.isTransaction) commit.run()
+    port.postMessage(answered)
   })
 
-  function answer(ticket: number, positions: Float64Array): ReadAnswer {
-    try {
-      return { ticket, forms: read(positions) }
-    } catch (error) {
-      return { ticket, failure: (error as Error).message }
+  function answerTo(question: Question): AnswerTo<QuestionKind> {
+    switch (question.kind) {
+      case 'messages':
+        return messages(question.positions)
+      case 'object':
+        return archive.object(question)
+      case 'objects':
+        return archive.objects(question)
+      case 'sends':
+        return archive.sends(question)
+      case 'sent':
+        return archive.sent(question)
+      case 'acknowledged':
+        return archive.acknowledged(question)
+      case 'positionBefore':
+        return archive.positionBefore(question)
     }
   }
 }
+
+function damagedIn(error: unknown): { object: string; what: string } | undefined {
+  if (error instanceof DamagedStorage) return { object: error.object, what: error.what }
+  return tellsOfDamage(error) ? { object: 'server.db', what: (error as Error).message } : undefined
+}
+
+const port = parentPort
+const { file } = workerData as { file: string } // as ReaderThread gives it
+if (port !== null) namingDamage('server.db', () => serve(port, openForReading(file)))

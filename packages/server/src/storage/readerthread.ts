@@ -1,27 +1,27 @@
 import { Worker } from 'node:worker_threads'
 import { ProtocolError } from '@messageu/protocol'
-import { fromThread } from './damage.ts'
-import type { ReadAnswer, ReadRequest, StoredForms } from './reader.ts'
+import { DamagedStorage, fromThread } from './damage.ts'
+import type { StoredForms } from './messagereader.ts'
+import type { Answered, AnswerTo, Asked, Failure, Question, QuestionKind } from './questions.ts'
 
-interface Asked {
-  resolve(forms: StoredForms): void
+interface Asker {
+  resolve(answer: AnswerTo<QuestionKind>): void
   reject(error: Error): void
 }
 
-/** The thread that reads what is no longer in memory. */
+/** The thread that reads what is no longer in memory. It sees all that was durable when it was asked. */
 export class ReaderThread {
   readonly #worker: Worker
-  readonly #asked = new Map<number, Asked>()
+  readonly #askers = new Map<number, Asker>()
+  /** Asked in this turn of the event loop. */
+  #batch: Asked[] = []
   #ticket = 0
   #ended: Error | undefined
 
   constructor(file: string, onError: (error: Error) => void) {
     this.#worker = new Worker(new URL(import.meta.resolve('#reader')), { workerData: { file }, name: 'reader' })
-    this.#worker.on('message', (answer: ReadAnswer) => {
-      const asked = this.#asked.get(answer.ticket)
-      this.#asked.delete(answer.ticket)
-      if ('forms' in answer) asked?.resolve(answer.forms)
-      else asked?.reject(new Error(answer.failure))
+    this.#worker.on('message', (answered: readonly Answered[]) => {
+      for (const each of answered) this.#tell(each)
     })
     this.#worker.on('error', (error: Error) => {
       this.#end(fromThread(error))
@@ -29,13 +29,19 @@ export class ReaderThread {
     })
   }
 
-  read(positions: Float64Array): Promise<StoredForms> {
+  ask<K extends QuestionKind>(question: Question & { readonly kind: K }): Promise<AnswerTo<K>> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
     return new Promise((resolve, reject) => {
       const ticket = ++this.#ticket
-      this.#asked.set(ticket, { resolve, reject })
-      this.#worker.postMessage({ ticket, positions: positions.slice() } satisfies ReadRequest)
+      // the thread answers a question of a kind with an answer of that kind: `answerTo` in reader.ts
+      this.#askers.set(ticket, { resolve: resolve as Asker['resolve'], reject })
+      if (this.#batch.length === 0) setImmediate(() => this.#flush())
+      this.#batch.push({ ticket, question })
     })
+  }
+
+  read(positions: Float64Array): Promise<StoredForms> {
+    return this.ask({ kind: 'messages', positions: positions.slice() })
   }
 
   async close(): Promise<void> {
@@ -43,9 +49,26 @@ export class ReaderThread {
     await this.#worker.terminate()
   }
 
+  #flush(): void {
+    const batch = this.#batch
+    this.#batch = []
+    this.#worker.postMessage(batch)
+  }
+
+  #tell(answered: Answered): void {
+    const asker = this.#askers.get(answered.ticket)
+    this.#askers.delete(answered.ticket)
+    if ('failure' in answered) asker?.reject(errorOf(answered.failure))
+    else asker?.resolve(answered.answer)
+  }
+
   #end(why: Error): void {
     this.#ended ??= why
-    for (const { reject } of this.#asked.values()) reject(why)
-    this.#asked.clear()
+    for (const { reject } of this.#askers.values()) reject(why)
+    this.#askers.clear()
   }
+}
+
+function errorOf({ message, damaged }: Failure): Error {
+  return damaged === undefined ? new Error(message) : new DamagedStorage(damaged.object, damaged.what)
 }

@@ -6,7 +6,7 @@ import type { RingConsumer, RingProducer } from './ring.ts'
 import { recordHeadBytes } from './ring.ts'
 
 /** What the main thread asks the writer to make durable. */
-export const recordKinds = { message: 1, client: 2, discard: 3 } as const
+export const recordKinds = { message: 1, client: 2, discard: 3, step: 4 } as const
 
 /** Bytes of a message's head as it is delivered: sender 16, id 4, type 1, content size 4 (protocol 2 §3.5). */
 export const sealedHeadBytes = 25
@@ -78,11 +78,9 @@ export function writeMessage(ring: RingProducer, place: number, position: number
   if (content instanceof Uint8Array) bytes.set(content, sealed + sealedHeadBytes)
 }
 
-/** Where in the ring's bytes the sealed form of the message at `place` lies. */
-export function sealedAt(ring: RingProducer, place: number): { from: number; to: number } {
-  const fields = ring.offset(place) + recordHeadBytes
-  const from = fields + messageFieldBytes
-  return { from, to: from + ring.view.getUint32(fields + 32, true) }
+/** Where in the ring's bytes the sealed form of the message at `place` begins. */
+export function sealedFrom(ring: RingProducer, place: number): number {
+  return ring.offset(place) + recordHeadBytes + messageFieldBytes
 }
 
 export function readMessage(ring: RingConsumer, offset: number): MessageFields {

@@ -97,8 +97,8 @@ export class RingProducer {
   }
 
   /**
-   * What has become of the records: durable up to `durable`; from there to `failure.through`, if there is a failure,
-   * they are not and never will be.
+   * What has become of the records: durable up to `durable`. If there is a failure, all others so far are not and never
+   * will be, also those that the consumer had not seen: what comes later may build on what came before.
    */
   outcome(): Outcome {
     // consumed is read before failed, and written after it: a failure is never taken for a success
@@ -110,11 +110,11 @@ export class RingProducer {
       return { durable: consumed }
     }
     const durable = widen(Atomics.load(this.#words, control.failedFrom), this.#consumed)
-    const through = widen(Atomics.load(this.#words, control.failedThrough), this.#consumed)
-    this.#consumed = through
+    this.#consumed = this.#head
+    Atomics.store(this.#words, control.failedThrough, this.#head | 0)
     Atomics.store(this.#words, control.failed, 0)
     Atomics.notify(this.#words, control.failed)
-    return { durable, failure: { through, code } }
+    return { durable, failure: { code } }
   }
 
   /** Resolves as soon as there is an outcome that was not yet asked for. Does not keep the process alive. */
@@ -142,7 +142,7 @@ export class RingProducer {
 
 export interface Outcome {
   readonly durable: number
-  readonly failure?: { readonly through: number; readonly code: number }
+  readonly failure?: { readonly code: number }
 }
 
 /** One record: its kind, and where its fields start in the ring's bytes. */
@@ -206,21 +206,25 @@ export class RingConsumer {
   /** The batch is durable. */
   committed(): void {
     this.#tail = this.#next
-    this.#announce()
+    this.#announce(this.#tail)
   }
 
-  /** The batch cannot be made durable, for the reason `code`: returns once the producer has told the askers. */
+  /**
+   * The batch cannot be made durable, for the reason `code`: returns once the producer has told the askers, and has
+   * refused everything behind it as well.
+   */
   refused(code: number): void {
     Atomics.store(this.#words, control.failedFrom, this.#tail | 0)
-    this.#tail = this.#next
-    Atomics.store(this.#words, control.failedThrough, this.#tail | 0)
     Atomics.store(this.#words, control.failed, code)
-    this.#announce()
+    this.#announce(this.#next)
     while (Atomics.load(this.#words, control.failed) !== 0) Atomics.wait(this.#words, control.failed, code)
+    this.#tail = widen(Atomics.load(this.#words, control.failedThrough), this.#tail)
+    this.#next = this.#produced = this.#tail
+    Atomics.store(this.#words, control.consumed, this.#tail | 0)
   }
 
-  #announce(): void {
-    Atomics.store(this.#words, control.consumed, this.#tail | 0)
+  #announce(consumed: number): void {
+    Atomics.store(this.#words, control.consumed, consumed | 0)
     Atomics.notify(this.#words, control.consumed)
   }
 }

@@ -12,6 +12,10 @@ const applicationId = 0x4d736755
  * (head and content, or the head alone when the content is a file); its `digest` is the CRC-32 of `sealed`, every
  * other one is that of the row (`rowDigest`). `journal` has one row per commit, `cold` what was waiting when its journal
  * rows were folded away, `cursors` up to where a mailbox was emptied. docs/decisions/0003 says why.
+ *
+ * Version 3 shares all of them and adds `objects`, by kind and key. What devices did stands in the `deeds` of a journal
+ * row until it is folded into `accepted`, which has packed records of sends (`first` to `last`, by number), and into
+ * `acknowledged`. docs/decisions/0006.
  */
 const migrations = [
   `CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL, digest INTEGER NOT NULL) WITHOUT ROWID;
@@ -26,6 +30,13 @@ const migrations = [
      positions BLOB NOT NULL, PRIMARY KEY(recipient, upto)) WITHOUT ROWID;
    CREATE TABLE cursors(recipient INTEGER PRIMARY KEY, through INTEGER NOT NULL, digest INTEGER NOT NULL,
      keeping BLOB NOT NULL);`,
+  `CREATE TABLE objects(kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, digest INTEGER NOT NULL,
+     PRIMARY KEY(kind, key)) WITHOUT ROWID;
+   CREATE TABLE accepted(device INTEGER NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
+     digest INTEGER NOT NULL, records BLOB NOT NULL, PRIMARY KEY(device, last)) WITHOUT ROWID;
+   CREATE TABLE acknowledged(device INTEGER PRIMARY KEY, through INTEGER NOT NULL, digest INTEGER NOT NULL);
+   ALTER TABLE journal ADD COLUMN deeds_digest INTEGER;
+   ALTER TABLE journal ADD COLUMN deeds BLOB;`,
 ]
 
 export const schemaVersion = migrations.length
@@ -78,24 +89,28 @@ export function checkedVersion(database: DatabaseSync): number {
   return version
 }
 
-/** Brings an empty or older file to this version. A database that is not ours or is newer is refused, and not touched. */
-export function migrate(file: string): void {
+/**
+ * Brings an empty or older file to this version, in one transaction. A database that is not ours or is newer is refused,
+ * and not touched. Tests name an older version to begin with.
+ */
+export function migrate(file: string, to = schemaVersion): void {
   const from = identify(file)
-  if (from === schemaVersion) return
+  if (from >= to) return
   const database = openForWriting(file)
   try {
+    if (from > 0) verifySchema(database, from)
     database.exec('BEGIN IMMEDIATE')
-    for (const step of migrations.slice(from)) database.exec(step)
-    database.exec(`PRAGMA application_id=${applicationId}; PRAGMA user_version=${schemaVersion}; COMMIT`)
+    for (const step of migrations.slice(from, to)) database.exec(step)
+    database.exec(`PRAGMA application_id=${applicationId}; PRAGMA user_version=${to}; COMMIT`)
   } finally {
     database.close()
   }
 }
 
-/** Throws `DamagedStorage` unless the tables are declared as the migrations declare them. */
-export function verifySchema(database: DatabaseSync): void {
+/** Throws `DamagedStorage` unless the tables are declared as the migrations up to a version declare them. */
+export function verifySchema(database: DatabaseSync, version = schemaVersion): void {
   const model = new DatabaseSync(':memory:')
-  for (const step of migrations) model.exec(step)
+  for (const step of migrations.slice(0, version)) model.exec(step)
   if (declarations(database) !== declarations(model)) throw new DamagedStorage('server.db', 'its schema is not ours')
   model.close()
 }

@@ -21,6 +21,7 @@ import { ContentFolder } from './contents.ts'
 import { DamagedStorage } from './damage.ts'
 import { contentFolder, databaseFile, prepareFiles, prepareFolder } from './folder.ts'
 import { type LoadedState, loadState } from './load.ts'
+import { Positions } from './positions.ts'
 import { Quotas, type StorageLimits } from './quotas.ts'
 import { ReaderThread } from './readerthread.ts'
 import {
@@ -29,13 +30,14 @@ import {
   discardRecordBytes,
   liesInFile,
   messageRecordBytes,
-  positionAfter,
   recordKinds,
+  sealedFrom,
   sealedHeadBytes,
   writeClient,
   writeDiscard,
   writeMessage,
 } from './records.ts'
+import { SqliteArchive } from './sqlitearchive.ts'
 import { WriterThread } from './writerthread.ts'
 import { YoungMessages } from './young.ts'
 
@@ -68,6 +70,7 @@ export async function openSqlite(options: SqliteOptions): Promise<SqliteStorage>
 
 export class SqliteStorage implements Storage {
   readonly failed: Promise<never>
+  readonly archive: SqliteArchive
   /** Files without a message that were removed at the start. */
   readonly orphansRemoved: number
   readonly #nowMs: () => number
@@ -79,7 +82,7 @@ export class SqliteStorage implements Storage {
   readonly #reader: ReaderThread
   readonly #young: YoungMessages
   readonly #bodies: Bodies
-  #position: number
+  readonly #positions: Positions
   #clientNumber: number
   #closing: Promise<void> | undefined
 
@@ -96,16 +99,28 @@ export class SqliteStorage implements Storage {
     this.#state = state
     this.#contents = contents
     this.#quotas = new Quotas(state.mailboxes, disk, options.limits ?? {})
-    this.#position = state.position
+    this.#positions = new Positions(state.position)
     this.#clientNumber = state.clientNumber
     this.orphansRemoved = orphans
     const file = databaseFile(options.folder)
-    const { position, journalNumber, journalRows } = state
-    this.#writer = new WriterThread({ file, position, journalNumber, journalRows })
+    const { position, journalNumber, journalRows, journalBytes } = state
+    this.#writer = new WriterThread({ file, position, journalNumber, journalRows, journalBytes })
     this.#reader = new ReaderThread(file, (error) => this.#writer.fail(error))
     this.#young = new YoungMessages(this.#writer.ring)
     this.#bodies = new Bodies(this.#young, this.#reader, contents)
     this.failed = this.#writer.failed
+    this.archive = new SqliteArchive({
+      nowMs: this.#nowMs,
+      positions: this.#positions,
+      mailboxes: state.mailboxes,
+      quotas: this.#quotas,
+      contents,
+      writer: this.#writer,
+      reader: this.#reader,
+      young: this.#young,
+      contentIds: state.archiveContents,
+      staleContents: state.staleContents,
+    })
   }
 
   clientByLogin(login: ClientId): Client | undefined {
@@ -208,6 +223,7 @@ export class SqliteStorage implements Storage {
   }
 
   async #close(): Promise<void> {
+    await this.archive.close()
     await Promise.all([this.#writer.drain(), this.#reader.close()])
     await this.#writer.close() // after the reader: the last connection moves the write-ahead log into the database
     await this.#contents.close()
@@ -234,9 +250,9 @@ export class SqliteStorage implements Storage {
       kind: recordKinds.message,
       bytes: messageRecordBytes(message),
       write: (place) => {
-        position = this.#position = positionAfter(this.#position)
+        position = this.#positions.next()
         writeMessage(this.#writer.ring, place, position, this.#nowMs(), message)
-        this.#young.note(position, place)
+        this.#young.note(position, place, sealedFrom(this.#writer.ring, place))
       },
       durable: () => this.#state.mailboxes.add(room.recipient.number, position, size),
     })

@@ -1,4 +1,4 @@
-/** Unsigned integers below 2^53 in base 128, least group first: small numbers take one byte. */
+/** Unsigned integers below 2^53 in base 128, least group first: small numbers take one byte. Bytes go in between. */
 export class VarintWriter {
   #bytes: Uint8Array
   #length = 0
@@ -15,6 +15,11 @@ export class VarintWriter {
       left = left < 0x8000_0000 ? left >>> 7 : Math.floor(left / 128)
     }
     this.#bytes[this.#length++] = left
+  }
+
+  putBytes(bytes: Uint8Array, from: number, length: number): void {
+    while (this.#length + length > this.#bytes.length) this.#grow()
+    for (let i = from; i < from + length; i++) this.#bytes[this.#length++] = bytes[i] as number
   }
 
   /** What was written, as a view that the next write may change. */
@@ -55,5 +60,13 @@ export class VarintReader {
       if (byte < 0x80 && value <= Number.MAX_SAFE_INTEGER) return value
     }
     throw new RangeError('a number in a journal is cut short or too long')
+  }
+
+  /** A view of the next `length` bytes. */
+  takeBytes(length: number): Uint8Array {
+    const taken = this.#bytes.subarray(this.#at, this.#at + length)
+    if (taken.length < length) throw new RangeError('bytes in a journal are cut short')
+    this.#at += length
+    return taken
   }
 }

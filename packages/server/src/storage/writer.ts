@@ -2,12 +2,22 @@ import type { DatabaseSync } from 'node:sqlite'
 import { workerData } from 'node:worker_threads'
 import { limits } from '../limits.ts'
 import { isSqliteError, namingDamage, primaryCode, sqliteCodes } from './damage.ts'
-import { Folding } from './folding.ts'
+import { Deeds } from './deeds.ts'
+import { Folding, type Journalled } from './folding.ts'
 import { JournalEntry } from './journal.ts'
-import { type Discard, readClient, readDiscard, readMessage, recordKinds } from './records.ts'
-import { RingConsumer, type SharedRing } from './ring.ts'
+import {
+  type ClientRow,
+  type Discard,
+  type MessageFields,
+  readClient,
+  readDiscard,
+  readMessage,
+  recordKinds,
+} from './records.ts'
+import { RingConsumer, type RingRecord, type SharedRing } from './ring.ts'
 import { rowDigest } from './rows.ts'
 import { openForWriting } from './schema.ts'
+import { readStep, type StepRows } from './steprecords.ts'
 
 export interface WriterStart {
   readonly file: string
@@ -17,6 +27,17 @@ export interface WriterStart {
   /** The number of the newest journal row. */
   readonly journalNumber: number
   readonly journalRows: number
+  /** Bytes of deeds in it. */
+  readonly journalBytes: number
+}
+
+/** What the transaction under way has so far. */
+interface Batch {
+  readonly discards: Discard[]
+  /** The journal has to say something of it. */
+  hasChanges: boolean
+  /** About how many bytes it adds to the write-ahead log. */
+  bytes: number
 }
 
 /** Pages in the write-ahead log after which they are moved into the database. */
@@ -39,8 +60,13 @@ class Writer {
   readonly #ring: RingConsumer
   readonly #database: DatabaseSync
   readonly #statements
+  readonly #stepRows: StepRows
   readonly #entry = new JournalEntry()
+  readonly #deeds = new Deeds()
   readonly #folding: Folding
+  #batch: Batch = { discards: [], hasChanges: false, bytes: 0 }
+  /** The time of the newest message: the only clock that this thread needs. */
+  #at = 0
   #position: number
   #journalNumber: number
   #walPages = 0
@@ -60,11 +86,16 @@ class Writer {
       client: database.prepare(
         'INSERT INTO clients(number, login, id, name, public_key, at, digest) VALUES(?, ?, ?, ?, ?, ?, ?)',
       ),
-      journal: database.prepare('INSERT INTO journal(number, digest, changes) VALUES(?, ?, ?)'),
+      object: database.prepare('INSERT OR REPLACE INTO objects(kind, key, value, digest) VALUES(?, ?, ?, ?)'),
+      forgetObject: database.prepare('DELETE FROM objects WHERE kind = ? AND key = ?'),
+      journal: database.prepare(
+        'INSERT INTO journal(number, digest, changes, deeds_digest, deeds) VALUES(?, ?, ?, ?, ?)',
+      ),
       checkpoint: database.prepare('PRAGMA wal_checkpoint(PASSIVE)'),
     }
     this.#ring = new RingConsumer(start.ring)
-    this.#folding = new Folding(database, start.journalRows)
+    this.#stepRows = this.#takeSteps()
+    this.#folding = new Folding(database, start.journalRows, start.journalBytes)
     this.#position = start.position
     this.#journalNumber = start.journalNumber
   }
@@ -84,10 +115,10 @@ class Writer {
   #commitBatch(): void {
     try {
       this.#statements.begin.run()
-      const discards = this.#insertBatch()
+      const journalled = this.#insertBatch()
       this.#statements.commit.run()
       this.#ring.committed()
-      if (discards !== undefined) this.#folding.committed(discards)
+      if (journalled !== undefined) this.#folding.committed(journalled)
     } catch (error) {
       const code = this.#rollBack(error)
       this.#ring.takeAll(limits.commitBytesMax) // where it failed at once, nothing was taken yet
@@ -95,54 +126,89 @@ class Writer {
     }
   }
 
-  /** Returns the discards among what it inserted, or undefined if the journal did not grow. */
-  #insertBatch(): Discard[] | undefined {
-    const { message, content, forgetContent, client, journal } = this.#statements
-    const discards: Discard[] = []
-    let journalled = false
-    let bytes = 0
+  /** Returns what it added to the journal, or undefined if the journal did not grow. */
+  #insertBatch(): Journalled | undefined {
+    this.#batch = { discards: [], hasChanges: false, bytes: 0 }
     this.#entry.begin(this.#position)
+    this.#deeds.begin()
     for (let record = this.#ring.next(limits.commitBytesMax); record !== undefined; ) {
-      switch (record.kind) {
-        case recordKinds.message: {
-          const row = readMessage(this.#ring, record.offset)
-          message.run(row.position, row.at, row.digest, row.sealed, row.content?.id ?? null)
-          if (row.content) {
-            const { id, bytes, digest } = row.content
-            content.run(id, row.position, bytes, digest, rowDigest(id, row.position, bytes, digest))
-          }
-          this.#entry.added(row.recipient, row.position, row.bytes)
-          this.#position = row.position
-          journalled = true
-          bytes += row.sealed.length
-          break
-        }
-        case recordKinds.client: {
-          const { number, login, id, name, publicKey, at } = readClient(this.#ring, record.offset)
-          const digest = rowDigest(number, login, id, name, publicKey, at)
-          client.run(number, login, id, name, publicKey, at, digest)
-          bytes += pageBytes * 4
-          break
-        }
-        case recordKinds.discard: {
-          const discard = readDiscard(this.#ring, record.offset)
-          for (const id of discard.contents) forgetContent.run(id)
-          this.#entry.discarded(discard.recipient, discard.through, discard.keeping)
-          discards.push(discard)
-          journalled = true
-          break
-        }
-      }
+      this.#insert(record)
       record = this.#ring.next(limits.commitBytesMax)
     }
-    if (journalled) {
-      const changes = this.#entry.bytes()
-      const number = ++this.#journalNumber
-      journal.run(number, rowDigest(number, changes), changes)
-      bytes += changes.length
+    const { discards, hasChanges } = this.#batch
+    const deeds = this.#deeds.bytes()
+    if (hasChanges || deeds.length > 0) this.#insertJournal(deeds)
+    this.#walPages += 2 + Math.ceil((this.#batch.bytes * 1.1) / pageBytes)
+    return hasChanges || deeds.length > 0 ? { discards, deedBytes: deeds.length } : undefined
+  }
+
+  #insert({ kind, offset }: RingRecord): void {
+    switch (kind) {
+      case recordKinds.message:
+        this.#insertMessage(readMessage(this.#ring, offset))
+        break
+      case recordKinds.client:
+        this.#insertClient(readClient(this.#ring, offset))
+        break
+      case recordKinds.discard:
+        this.#discard(readDiscard(this.#ring, offset))
+        break
+      case recordKinds.step:
+        readStep(this.#ring, offset, this.#stepRows)
+        break
     }
-    this.#walPages += 2 + Math.ceil((bytes * 1.1) / pageBytes)
-    return journalled ? discards : undefined
+  }
+
+  #insertMessage(row: MessageFields): void {
+    this.#statements.message.run(row.position, row.at, row.digest, row.sealed, row.content?.id ?? null)
+    if (row.content !== undefined) {
+      const { id, bytes, digest } = row.content
+      this.#statements.content.run(id, row.position, bytes, digest, rowDigest(id, row.position, bytes, digest))
+    }
+    this.#entry.added(row.recipient, row.position, row.bytes)
+    this.#position = row.position
+    this.#at = row.at
+    this.#batch.hasChanges = true
+    this.#batch.bytes += row.sealed.length
+  }
+
+  #insertClient({ number, login, id, name, publicKey, at }: ClientRow): void {
+    const digest = rowDigest(number, login, id, name, publicKey, at)
+    this.#statements.client.run(number, login, id, name, publicKey, at, digest)
+    this.#batch.bytes += pageBytes * 4
+  }
+
+  #discard(discard: Discard): void {
+    for (const id of discard.contents) this.#statements.forgetContent.run(id)
+    this.#entry.discarded(discard.recipient, discard.through, discard.keeping)
+    this.#batch.discards.push(discard)
+    this.#batch.hasChanges = true
+  }
+
+  #putObject(kind: number, key: Uint8Array, value: Uint8Array | undefined): void {
+    if (value === undefined) this.#statements.forgetObject.run(kind, key)
+    else this.#statements.object.run(kind, key, value, rowDigest(kind, key, value))
+    this.#batch.bytes += pageBytes * 2 + (value?.length ?? 0)
+  }
+
+  #takeSteps(): StepRows {
+    const ring = new Uint8Array(this.#ring.bytes)
+    return {
+      message: (row) => this.#insertMessage(row),
+      sent: (sent, from) => this.#deeds.sent(sent, ring, from),
+      object: (kind, key, value) => this.#putObject(kind, key, value),
+      trim: (recipient, through) => this.#discard({ recipient, through, keeping: [], contents: [] }),
+      acknowledged: (device, through) => this.#deeds.acknowledged(device, through),
+      forgotten: (content) => this.#statements.forgetContent.run(content),
+    }
+  }
+
+  #insertJournal(deeds: Uint8Array): void {
+    const changes = this.#entry.bytes()
+    const number = ++this.#journalNumber
+    const [deedsDigest, deedsColumn] = deeds.length === 0 ? [null, null] : [rowDigest(number, deeds), deeds]
+    this.#statements.journal.run(number, rowDigest(number, changes), changes, deedsDigest, deedsColumn)
+    this.#batch.bytes += changes.length + deeds.length
   }
 
   /** Returns the code of a failure that may pass; throws one that ends the process. */
@@ -155,7 +221,7 @@ class Writer {
 
   #fold(): void {
     try {
-      this.#walPages += this.#folding.step(this.#position)
+      this.#walPages += this.#folding.step(this.#position, this.#at)
     } catch (error) {
       this.#rollBack(error)
       this.#folding.postpone()

@@ -16,14 +16,14 @@ export interface Commit {
   write(place: number): void
   /** Called when it is durable, before anything that came later is told. */
   durable(): void
+  /** Called when it is refused, or its outcome will not be known; in the order of the calls as well. */
+  refused(error: Error): void
 }
 
 interface Waiting {
   readonly commit: Commit
   /** Where it ends in the ring; 0 before it has a place. */
   end: number
-  resolve(): void
-  reject(error: Error): void
 }
 
 /** The main thread's side of the writer: takes records in order, and tells each when it is durable or refused. */
@@ -67,12 +67,29 @@ export class WriterThread {
     void this.#watch()
   }
 
-  /** Resolves when the record is durable. Rejects with `busy` when too many wait, `storage-full` when it was refused. */
-  commit(commit: Commit): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const waiting: Waiting = { commit, end: 0, resolve, reject }
-      if (this.#ended !== undefined) reject(this.#ended)
-      else if (this.#queue.length > 0 || !this.#place(waiting)) this.#enqueue(waiting)
+  /**
+   * Takes a record, which is told later that it is durable or refused; `busy` it is told at once, when too many wait.
+   * When one is refused with `storage-full`, everything behind it is.
+   */
+  take(commit: Commit): void {
+    const waiting: Waiting = { commit, end: 0 }
+    if (this.#ended !== undefined) commit.refused(this.#ended)
+    else if (this.#queue.length > 0 || !this.#place(waiting)) this.#enqueue(waiting)
+  }
+
+  /** The same as a promise, which resolves right after `durable`. */
+  commit(commit: Omit<Commit, 'refused'>): Promise<void> {
+    return new Promise((resolve, refused) => {
+      this.take({
+        kind: commit.kind,
+        bytes: commit.bytes,
+        write: (place) => commit.write(place),
+        durable: () => {
+          commit.durable()
+          resolve()
+        },
+        refused,
+      })
     })
   }
 
@@ -97,7 +114,7 @@ export class WriterThread {
     if (this.#isOver) return
     this.#settle()
     this.#ended = error
-    for (const { reject } of [...this.#underWay.splice(0), ...this.#queue.splice(0)]) reject(error)
+    this.#refuseAll(error)
     this.#rejectFailed(error)
     this.#drained?.()
     this.ring.close()
@@ -135,11 +152,16 @@ export class WriterThread {
   #enqueue(waiting: Waiting): void {
     const bytes = queuedBytesOf(waiting)
     if (this.#queuedBytes + bytes > limits.queuedBytesMax) {
-      waiting.reject(new ProtocolError('busy', 'more is to be stored than the disk takes'))
+      waiting.commit.refused(new ProtocolError('busy', 'more is to be stored than the disk takes'))
       return
     }
     this.#queuedBytes += bytes
     this.#queue.push(waiting)
+  }
+
+  #refuseAll(error: Error): void {
+    this.#queuedBytes = 0
+    for (const { commit } of [...this.#underWay.splice(0), ...this.#queue.splice(0)]) commit.refused(error)
   }
 
   async #watch(): Promise<void> {
@@ -154,17 +176,10 @@ export class WriterThread {
     const { durable, failure } = this.ring.outcome()
     const underWay = this.#underWay
     let settled = 0
-    for (; settled < underWay.length && (underWay[settled] as Waiting).end <= durable; settled++) {
-      const { commit, resolve } = underWay[settled] as Waiting
-      commit.durable()
-      resolve()
-    }
-    if (failure !== undefined) {
-      const error = refusalOf(failure.code)
-      for (; settled < underWay.length && (underWay[settled] as Waiting).end <= failure.through; settled++)
-        (underWay[settled] as Waiting).reject(error)
-    }
+    for (; settled < underWay.length && (underWay[settled] as Waiting).end <= durable; settled++)
+      (underWay[settled] as Waiting).commit.durable()
     if (settled > 0) this.#underWay = underWay.slice(settled)
+    if (failure !== undefined) this.#refuseAll(refusalOf(failure.code))
     for (let first = this.#queue[0]; first !== undefined && this.#place(first); first = this.#queue[0]) {
       this.#queue.shift()
       this.#queuedBytes -= queuedBytesOf(first)

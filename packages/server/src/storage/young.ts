@@ -1,4 +1,4 @@
-import { liesInFile, sealedAt } from './records.ts'
+import { liesInFile } from './records.ts'
 import type { RingProducer } from './ring.ts'
 
 /** Positions remembered; a ring of small messages holds somewhat more. A power of two. */
@@ -12,14 +12,17 @@ export class YoungMessages {
   readonly #ring: RingProducer
   readonly #positions = new Float64Array(remembered)
   readonly #places = new Float64Array(remembered)
+  readonly #offsets = new Uint32Array(remembered)
 
   constructor(ring: RingProducer) {
     this.#ring = ring
   }
 
-  note(position: number, place: number): void {
+  /** A message whose sealed form begins at `offset` of the ring, in the record at `place`. */
+  note(position: number, place: number, offset: number): void {
     this.#positions[position % remembered] = position
     this.#places[position % remembered] = place
+    this.#offsets[position % remembered] = offset
   }
 
   /** Whether head and content of a message of `size` bytes can be had from here. */
@@ -29,6 +32,13 @@ export class YoungMessages {
       this.#ring.holds(this.#places[position % remembered] as number) &&
       !liesInFile(size)
     )
+  }
+
+  /** A copy of one message, head included, if it is here. */
+  get(position: number, size: number): Buffer | undefined {
+    if (!this.holds(position, size)) return undefined
+    const from = this.#offsets[position % remembered] as number
+    return Buffer.from(this.#ring.bytes.subarray(from, from + size))
   }
 
   /** A copy of as many messages from `first` on as are here, up to about `bytesMax` bytes. */
@@ -49,9 +59,8 @@ export class YoungMessages {
     const bytes = Buffer.allocUnsafe(length)
     let at = 0
     for (let i = first; i < first + count; i++) {
-      const place = this.#places[(positions[i] as number) % remembered] as number
-      const { from, to } = sealedAt(this.#ring, place)
-      at += this.#ring.bytes.copy(bytes, at, from, to)
+      const from = this.#offsets[(positions[i] as number) % remembered] as number
+      at += this.#ring.bytes.copy(bytes, at, from, from + (sizes[i] as number))
     }
     return { bytes, count }
   }

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { suite, test } from 'node:test'
 import { BackupError, backup, restore } from '../../src/admin/backup.ts'
 import { examine } from '../../src/admin/doctor.ts'
+import { migrate } from '../../src/storage/schema.ts'
 import { bytesOf, openSqliteIn, registered, temporaryFolder } from '../world.ts'
 import { contentOf, give, live } from './lived.ts'
 
@@ -80,6 +81,36 @@ suite('restore', () => {
     const restored = await mailboxOf(world.of('restored'))
     assert(restored.bytes.subarray(0, bytes.length).equals(bytes))
     assert(restored.highest > highest + 100_000, `${restored.highest} comes after ${highest}`)
+  })
+
+  test('U05 makes another server of it: the incarnation is forgotten, everything else is there', async () => {
+    await using world = await scene()
+    await backup(world.folder, world.target, now)
+    await restore(world.target, world.of('restored'), now)
+    const [before, after] = [world.folder, world.of('restored')]
+    const incarnation = Buffer.from('incarnation')
+    {
+      await using storage = await openSqliteIn(before)
+      assert.notEqual(await storage.archive.get('server', incarnation), undefined)
+    }
+    await using storage = await openSqliteIn(after)
+    assert.equal(await storage.archive.get('server', incarnation), undefined)
+    assert.notEqual(await storage.archive.get('account', Buffer.from('alice')), undefined)
+    assert.equal((await storage.archive.sends(1)).highest, 1)
+    assert.equal(await storage.archive.acknowledged(2), 3)
+  })
+
+  test('U01 takes the backup of an older program, and brings it to this version', async () => {
+    await using world = await scene()
+    const older = world.of('older')
+    await mkdir(older)
+    const file = path.join(older, 'server.db')
+    await writeFile(file, '')
+    migrate(file, 1)
+    await backup(older, world.target, now)
+    await restore(world.target, world.of('restored'), now)
+    await using storage = await openSqliteIn(world.of('restored'))
+    assert(storage.archive.position > 100_000)
   })
 
   type Case = { what: string; spoil(at: string, content: string): Promise<unknown> }

@@ -4,6 +4,9 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
 import { examine, type Finding } from '../../src/admin/doctor.ts'
+import { Folding } from '../../src/storage/folding.ts'
+import { rowDigest } from '../../src/storage/rows.ts'
+import { migrate, openForWriting } from '../../src/storage/schema.ts'
 import { openSqliteIn, registered, temporaryFolder } from '../world.ts'
 import { contentOf, give, live } from './lived.ts'
 
@@ -15,6 +18,21 @@ async function overwrite(file: string, at: number): Promise<void> {
 const sql = (folder: string, statement: string): void => {
   const database = new DatabaseSync(path.join(folder, 'server.db'))
   database.exec(statement)
+  database.close()
+}
+
+/** Folds the whole journal of a closed storage. */
+function fold(folder: string): void {
+  const database = openForWriting(path.join(folder, 'server.db'))
+  new Folding(database, 1).step(0, 0)
+  database.close()
+}
+
+/** Gives a row of accepted sends a range that is not that of its records, with a digest that matches. */
+function renumber(folder: string): void {
+  const database = openForWriting(path.join(folder, 'server.db'))
+  const row = database.prepare('SELECT records FROM accepted').get() as { records: Uint8Array }
+  database.prepare('UPDATE accepted SET last = 9, digest = ?').run(rowDigest(1, 9, 1, row.records))
   database.close()
 }
 
@@ -66,6 +84,13 @@ suite('doctor', () => {
     { what: 'a message that is gone',      object: /^message \d+$/,    says: /missing/,                         change: async (at) => sql(at, 'DELETE FROM messages WHERE position = 4') },
     { what: 'a client with another name',  object: /^server\.db$/,     says: /client 2/,                        change: async (at) => sql(at, "UPDATE clients SET name = 'eve' WHERE number = 2") },
     { what: 'another journal',             object: /^server\.db$/,     says: /journal/,                         change: async (at) => sql(at, "UPDATE journal SET changes = x'00'") },
+    { what: 'an object with another value', object: /^server\.db$/,    says: /account 616c696365/,             change: async (at) => sql(at, "UPDATE objects SET value = 'eve' WHERE kind = 2") },
+    { what: 'an object under another key', object: /^server\.db$/,     says: /account 657665/,                 change: async (at) => sql(at, "UPDATE objects SET key = CAST('eve' AS BLOB) WHERE kind = 2") },
+    { what: 'an object of no kind',        object: /^server\.db$/,     says: /unknown kind 77/,                change: async (at) => sql(at, 'UPDATE objects SET kind = 77 WHERE kind = 2') },
+    { what: 'other deeds in the journal',  object: /^server\.db$/,     says: /deeds in journal row/,           change: async (at) => sql(at, "UPDATE journal SET deeds = x'00' WHERE deeds IS NOT NULL") },
+    { what: 'a send of somebody else',     object: /^server\.db$/,     says: /accepted sends 2\/1/,            change: async (at) => { fold(at); sql(at, 'UPDATE accepted SET device = 2') } },
+    { what: 'sends under other numbers',   object: /^server\.db$/,     says: /not in their order/,             change: async (at) => { fold(at); renumber(at) } },
+    { what: 'another acknowledgement',     object: /^server\.db$/,     says: /device 2 acknowledged/,          change: async (at) => { fold(at); sql(at, 'UPDATE acknowledged SET through = 4') } },
     { what: 'the header of the database',  object: /^server\.db$/,     says: /not a database|malformed/,        change: (at) => overwrite(`${at}/server.db`, 0) },
     { what: 'a database of somebody else', object: /^server\.db$/,     says: /not a database of MessageU/,      change: async (at) => sql(at, 'PRAGMA application_id = 1') },
     { what: 'a restore that was cut short', object: /^server\.db$/,    says: /did not come to its end/,         change: (at) => rename(`${at}/server.db`, `${at}/server.db.restoring`) },
@@ -97,6 +122,23 @@ suite('doctor', () => {
       assert.match(warning.what, says)
       assert.deepEqual(found.at(-1), ok)
     })
+
+  test('U01 says of an older database that a start has to come first, and leaves it as it is', async () => {
+    await using temporary = await temporaryFolder()
+    const file = path.join(temporary.path, 'server.db')
+    await writeFile(file, '', { mode: 0o600 })
+    migrate(file, 1)
+    const before = await readFile(file)
+    const found = await Array.fromAsync(examine(temporary.path))
+    assert.deepEqual(
+      found.map(({ kind }) => kind),
+      ['warning'],
+    )
+    assert.match(found[0]?.what ?? '', /an older program wrote it/)
+    assert((await readFile(file)).equals(before))
+    sql(temporary.path, 'DROP TABLE cold')
+    assert.equal((await Array.fromAsync(examine(temporary.path)))[0]?.kind, 'damage')
+  })
 
   test('takes a database whose first start was cut short for what it is', async () => {
     await using temporary = await temporaryFolder()

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
+import type { SendId } from '@messageu/protocol/v3'
+import { type Archive, archiveLimits } from '../../src/archive.ts'
 import type { Client, Storage } from '../../src/storage.ts'
 import { openSqliteIn, registered } from '../world.ts'
 
@@ -26,7 +28,24 @@ export async function live(folder: string): Promise<void> {
   for (const bytes of [100, 70_000, 200]) await give(storage, alice, bob, bytes)
   await storage.discard(storage.waiting(bob, 2 ** 32))
   for (const bytes of [100, 70_000, 3000]) await give(storage, alice, bob, bytes)
+  await liveOn(storage.archive)
   await give(storage, bob, alice, 300)
+}
+
+/** Adds something of everything that version 3 keeps, none of it a message that waits. */
+async function liveOn(archive: Archive): Promise<void> {
+  const box = archiveLimits.firstBox
+  const sent = { device: 1, number: 1, conversation: 1, sequence: 1, digest: new Uint8Array(8) }
+  const id = new Uint8Array(16) as SendId
+  const { positions } = await archive.step({
+    objects: [
+      { kind: 'server', key: Buffer.from('incarnation'), value: new Uint8Array(16) },
+      { kind: 'account', key: Buffer.from('alice'), value: Buffer.from('about alice') },
+    ],
+    messages: [{ box, id, content: new Uint8Array(70_000), sent }],
+    acknowledged: { device: 2, through: 3 },
+  })
+  await archive.step({ trims: [{ box, through: positions[0] ?? 0 }] })
 }
 
 /** The one content that waits in a folder that was lived in. */

@@ -16,7 +16,7 @@ import { after, suite, test } from 'node:test'
 import { DamagedStorage } from '../../src/storage/damage.ts'
 import { Folding } from '../../src/storage/folding.ts'
 import { type LoadedState, loadState } from '../../src/storage/load.ts'
-import { messageReader } from '../../src/storage/reader.ts'
+import { messageReader } from '../../src/storage/messagereader.ts'
 import { openForReading, openForWriting } from '../../src/storage/schema.ts'
 import type { Client } from '../../src/storage.ts'
 import { bytesOf, openSqliteIn, registered, temporaryFolder } from '../world.ts'
@@ -86,7 +86,7 @@ function fold(file: string): void {
   database.exec(
     'BEGIN; DELETE FROM journal WHERE number IN (SELECT number FROM journal ORDER BY number DESC LIMIT 3); COMMIT',
   )
-  new Folding(database, all.rows).step(0)
+  new Folding(database, all.rows).step(0, 0)
   const insert = database.prepare('INSERT INTO journal(number, digest, changes) VALUES(?, ?, ?)')
   for (const { number, digest, changes } of last as unknown as {
     number: number

@@ -8,6 +8,7 @@ import type { PublicKey } from '@messageu/protocol/v2'
 import { nameFromText } from '@messageu/protocol/v2'
 import type { Client, Storage } from '../../src/storage.ts'
 import { newId, openSqliteIn, registered } from '../world.ts'
+import { allOf, box, sent, text } from './archiveworld.ts'
 import { everything, heard, roomFor, type Sent, send, sendFile, taken } from './world.ts'
 
 const [disk, scenario] = process.argv.slice(2) as [string, string]
@@ -122,6 +123,58 @@ const scenarios: Record<string, () => Promise<void>> = {
     assert((await taken(storage, alice)).equals(Buffer.concat([bytes, more.bytes])))
     assert.deepEqual(readdirSync(path.join(folder, 'content')), ['incoming'])
     await storage[Symbol.asyncDispose]()
+  },
+
+  async archive() {
+    const storage = await open()
+    const { archive } = storage
+    let accepted = 0
+    /** Steps that build on each other: as many at once as are asked for. */
+    const run = async (count: number, bytes: number): Promise<void> => {
+      const stepping = Array.from({ length: count }, (_, i) => {
+        const number = accepted + 1 + i
+        const objects = [{ kind: 'account' as const, key: text('count'), value: text(String(number)) }]
+        return archive.step({ objects, messages: [sent(box(0), 1, number, randomBytes(bytes))] })
+      })
+      const outcomes = await Promise.allSettled(stepping)
+      const refused = outcomes.findIndex(({ status }) => status === 'rejected')
+      assert(
+        outcomes.slice(refused).every(({ status }) => refused === -1 || status === 'rejected'),
+        'nothing came behind',
+      )
+      for (const outcome of outcomes)
+        if (outcome.status === 'rejected') assert.equal(outcome.reason.reason, 'storage-full')
+      accepted += refused === -1 ? count : refused
+    }
+    const verify = async ({ archive }: Storage): Promise<void> => {
+      const count = await archive.get('account', text('count'))
+      assert.equal(Buffer.from(count ?? '').toString(), String(accepted))
+      assert.equal((await archive.sends(1)).highest, accepted)
+      const read = await archive.read(allOf(archive.reader(box(0), 0)))
+      assert.equal(read.filter((each) => each !== undefined).length, accepted)
+      const large = read.filter((each) => (each?.content.length ?? 0) > 65_536).length
+      assert.equal(readdirSync(path.join(folder, 'content')).length, large + 1)
+      assert.deepEqual(readdirSync(path.join(folder, 'content', 'incoming')), [])
+    }
+    await run(20, 10_000)
+    fill(200_000)
+    await run(100, 10_000)
+    assert(accepted < 60)
+    await verify(storage)
+    fill(0)
+    for (let i = 0; i < 30; i++) await run(10, 10_000 + 200 * i)
+    await run(3, 200_000)
+    await verify(storage)
+    makeSpace()
+    const before = accepted
+    await run(5, 10_000)
+    await run(2, 100_000)
+    assert.equal(accepted, before + 7)
+    await verify(storage)
+    await storage[Symbol.asyncDispose]()
+    const again = await open()
+    await verify(again)
+    await again[Symbol.asyncDispose]()
   },
 
   async start() {

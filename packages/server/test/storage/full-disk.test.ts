@@ -19,5 +19,6 @@ suite('K05 a full disk', { skip: mayMount ? false : 'needs unshare -rm, for a sm
   test('refuses what is new, goes on reading, stores nothing by halves, and recovers by itself', () =>
     onSmallDisk('messages'))
   test('refuses a large content and leaves nothing of it', () => onSmallDisk('contents'))
+  test('refuses a step with all that build on it, and goes on when there is space again', () => onSmallDisk('archive'))
   test('refuses to start with the reason, and starts when there is space again', () => onSmallDisk('start'))
 })

@@ -9,6 +9,70 @@ function contentOf(mailboxes: Mailboxes, mailbox: number): number[][] {
   return found
 }
 
+suite('readers of mailboxes', () => {
+  test('they show what a plain list would, whatever is added and discarded behind and before them', () => {
+    const random = randomFrom(seed)
+    const mailboxes = new Mailboxes()
+    const model = new Map<number, number[]>()
+    let position = 2 ** 32 - 5000
+    const readers: { of: number; passed: number; reader: ReturnType<Mailboxes['reader']> }[] = []
+    for (let i = 0; i < 30_000; i++) {
+      const of = 1 + random.below(4)
+      const list = model.get(of) ?? []
+      const dice = random.below(60)
+      if (dice < 40) {
+        position += 1 + random.below(3)
+        mailboxes.add(of, position, position % 1000)
+        list.push(position)
+        model.set(of, list)
+      } else if (dice === 40) {
+        const through = random.below(8) === 0 ? position : (list[random.below(list.length + 1)] ?? 0)
+        mailboxes.discard(of, through, [])
+        model.set(
+          of,
+          list.filter((at) => at > through),
+        )
+      } else if (dice < 45) {
+        const passed = random.below(3) === 0 ? 0 : (list[random.below(list.length + 1)] ?? 0) + random.below(3) - 1
+        readers.push({ of, passed, reader: mailboxes.reader(of, passed) })
+        if (readers.length > 50) readers.splice(random.below(50), 1)
+      } else if (readers.length > 0) {
+        const each = random.pick(readers)
+        const next = model.get(each.of)?.find((at) => at > each.passed)
+        assert.deepEqual(each.reader.peek(), next && { position: next, bytes: next % 1000 }, `seed ${seed}`)
+        if (dice % 2 === 0) continue
+        each.reader.advance()
+        each.passed = next ?? each.passed
+      }
+      assert.equal(mailboxes.newestOf(of), model.get(of)?.at(-1) ?? 0)
+      assert.equal(mailboxes.oldestOf(of), model.get(of)?.[0] ?? 0)
+    }
+  })
+
+  test('one begins in the middle of a long mailbox without going through it', () => {
+    const mailboxes = new Mailboxes()
+    const count = 200_000
+    for (let position = 1; position <= count; position++) mailboxes.add(1, position, 1)
+    mailboxes.discard(1, 1000, [])
+    const begun = cpuOf(() => {
+      for (let after = 1; after < count; after += 97)
+        assert.equal(mailboxes.reader(1, after).peek()?.position, Math.max(after, 1000) + 1)
+    })
+    const walked = cpuOf(() => {
+      for (let i = 0; i < 200; i++) mailboxes.walk(1, () => true)
+    })
+    assert(begun < walked, `${count / 97} readers cost ${begun / 1000} ms, 200 walks ${walked / 1000} ms`)
+  })
+})
+
+/** Microseconds of this process: other processes do not count. */
+function cpuOf(work: () => void): number {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return user + system
+}
+
 suite('mailboxes', () => {
   test('they hold what a plain list would, whatever is added and discarded', () => {
     const random = randomFrom(seed)

@@ -1,11 +1,33 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { suite, test } from 'node:test'
 import { migrate, openForWriting, schemaVersion } from '../../src/storage/schema.ts'
+import type { Client } from '../../src/storage.ts'
 import { openSqliteIn, registered, temporaryFolder } from '../world.ts'
-import { heard, send } from './world.ts'
+import { box, contentsOf, message } from './archiveworld.ts'
+import { copyOf, heard, send } from './world.ts'
+
+/** A folder as the first version of this program has left it. */
+async function firstVersionIn(folder: string): Promise<{ client: Client; expected: Buffer }> {
+  const storage = await openSqliteIn(folder)
+  const client = await registered(storage, 'alice')
+  const sent = [await send(storage, client, client, 'one'), await send(storage, client, client, 'two')]
+  await storage[Symbol.asyncDispose]()
+  const [file, old] = ['server.db', 'old.db'].map((name) => path.join(folder, name)) as [string, string]
+  writeFileSync(old, '')
+  migrate(old, 1)
+  const database = new DatabaseSync(old)
+  database.prepare('ATTACH ? AS newer').run(file)
+  for (const table of ['meta', 'clients', 'messages', 'contents', 'journal', 'cold', 'cursors']) {
+    const columns = database.prepare(`SELECT group_concat(name) AS names FROM pragma_table_info('${table}')`).get()
+    database.exec(`INSERT INTO main.${table} SELECT ${columns?.names} FROM newer.${table}`)
+  }
+  database.close()
+  renameSync(old, file)
+  return { client, expected: Buffer.concat(sent.map(({ bytes }) => bytes)) }
+}
 
 suite('schema', () => {
   test('a new database gets the schema of this program', async () => {
@@ -26,6 +48,41 @@ suite('schema', () => {
     assert.deepEqual({ ...database.prepare('PRAGMA journal_mode').get() }, { journal_mode: 'wal' })
     database.close()
     assert.throws(() => openForWriting(':memory:'), /refuses durable commits/)
+  })
+
+  test('U01 a database of the first version opens, with everything in it', async () => {
+    await using folder = await temporaryFolder()
+    const { client, expected } = await firstVersionIn(folder.path)
+    await using storage = await openSqliteIn(folder.path)
+    assert.deepEqual(await heard(storage, client), expected)
+    await storage.archive.step({ messages: [message(box(0), 'new')], objects: [] })
+    await storage[Symbol.asyncDispose]()
+    await using again = await openSqliteIn(folder.path)
+    assert.deepEqual(await heard(again, client), expected)
+    assert.deepEqual(await contentsOf(again.archive, box(0)), ['new'])
+  })
+
+  test('U02 a crash at any statement of a migration leaves the old version or the new one, and both open', async (context) => {
+    await using folder = await temporaryFolder()
+    const { client, expected } = await firstVersionIn(folder.path)
+    const crashed: string[] = []
+    const exec = DatabaseSync.prototype.exec
+    context.mock.method(DatabaseSync.prototype, 'exec', function (this: DatabaseSync, statements: string) {
+      for (const statement of statements.split(/(?<=;)/)) {
+        crashed.push(copyOf(folder.path, String(crashed.length)))
+        exec.call(this, statement)
+      }
+    })
+    migrate(path.join(folder.path, 'server.db'))
+    context.mock.restoreAll()
+    crashed.push(copyOf(folder.path, 'end'))
+    assert(crashed.length > 8)
+    for (const copy of crashed) {
+      await using storage = await openSqliteIn(copy)
+      assert.deepEqual(await heard(storage, client), expected, copy)
+      await storage[Symbol.asyncDispose]()
+      rmSync(copy, { recursive: true })
+    }
   })
 
   test('U03 a newer database is refused, and not touched', async () => {

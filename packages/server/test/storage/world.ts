@@ -31,7 +31,7 @@ export const kinds: Record<string, (folder: string, wishes?: Wishes) => Promise<
   },
 }
 
-async function skipTo(folder: string, position: number): Promise<void> {
+export async function skipTo(folder: string, position: number): Promise<void> {
   await prepareFolder(folder)
   await prepareFiles(folder)
   const file = path.join(folder, 'server.db')

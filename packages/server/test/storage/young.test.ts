@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { suite, test } from 'node:test'
 import { type ClientId, nameFromText, type PublicKey } from '@messageu/protocol/v2'
-import { messageRecordBytes, recordKinds, sealedHeadBytes, writeMessage } from '../../src/storage/records.ts'
+import {
+  messageRecordBytes,
+  recordKinds,
+  sealedFrom,
+  sealedHeadBytes,
+  writeMessage,
+} from '../../src/storage/records.ts'
 import { createRing, RingConsumer, RingProducer } from '../../src/storage/ring.ts'
 import { YoungMessages } from '../../src/storage/young.ts'
 import type { Client, Message, StoredContent } from '../../src/storage.ts'
@@ -25,7 +31,7 @@ function startYoung(capacity: number) {
     const message: Message = { sender: alice, room: { recipient: alice, [Symbol.dispose]() {} }, type: 'text', content }
     const place = ring.claim(messageRecordBytes(message), recordKinds.message) as number
     writeMessage(ring, place, position, 0, message)
-    young.note(position, place)
+    young.note(position, place, sealedFrom(ring, place))
     ring.publish()
     consumer.wait(0)
     consumer.takeAll(capacity)

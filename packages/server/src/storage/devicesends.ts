@@ -1,0 +1,153 @@
+import type { SendId } from '@messageu/protocol/v3'
+import { archiveLimits, type Sends, type SentRecord } from '../archive.ts'
+import { SentSlots } from './sentslots.ts'
+
+const slotsAtFirst = 8
+
+interface UnderWay {
+  readonly record: SentRecord
+  readonly waiting: (() => void)[]
+}
+
+/**
+ * What one device has sent lately. The slot of a record is its number modulo the slots. There are as many as it takes
+ * for all numbers to have one of their own, up to as many as numbers are recent: then a newer one takes an old one's.
+ */
+export class DeviceSends implements Sends {
+  readonly #device: number
+  readonly #slots = new SentSlots(slotsAtFirst)
+  readonly #underWay = new Map<number, UnderWay>()
+  readonly recent: ReadonlyMap<number, SentRecord>
+  /** Of durable sends. */
+  #highestDurable = 0
+  #highest = 0
+  /** Whether it knows what the disk knows; until then it only has what came meanwhile. */
+  isWhole = false
+
+  constructor(device: number) {
+    this.#device = device
+    this.recent = new RecentRecords(this)
+  }
+
+  get highest(): number {
+    return this.#highest
+  }
+
+  get isUnderWay(): boolean {
+    return this.#underWay.size > 0
+  }
+
+  get slots(): number {
+    return this.#slots.count
+  }
+
+  get(number: number): SentRecord | undefined {
+    const underWay = this.#underWay.get(number)
+    if (underWay !== undefined) return underWay.record
+    const slot = number % this.#slots.count
+    return number > 0 && this.#slots.numberAt(slot) === number ? this.#slots.get(slot, this.#device) : undefined
+  }
+
+  withId(id: SendId): SentRecord | undefined {
+    for (const { record } of this.#underWay.values()) if (Buffer.compare(record.id, id) === 0) return record
+    const slot = this.#slots.indexOf(id)
+    return slot === undefined ? undefined : this.#slots.get(slot, this.#device)
+  }
+
+  *numbers(): Generator<number> {
+    for (let slot = 0; slot < this.#slots.count; slot++) {
+      const number = this.#slots.numberAt(slot)
+      if (number > 0) yield number
+    }
+    yield* this.#underWay.keys()
+  }
+
+  begin(record: SentRecord): void {
+    this.#underWay.set(record.number, { record, waiting: [] })
+    this.#highest = Math.max(this.#highest, record.number)
+  }
+
+  accepted(record: SentRecord): void {
+    this.add(record)
+    this.#settle(record.number)
+  }
+
+  refused(number: number): void {
+    this.#settle(number)
+    this.#highest = Math.max(this.#highestDurable, ...this.#underWay.keys())
+  }
+
+  /** Resolves when the send is accepted or refused; undefined if it is not under way. */
+  outcome(number: number): Promise<void> | undefined {
+    const underWay = this.#underWay.get(number)
+    return underWay && new Promise((resolve) => underWay.waiting.push(resolve))
+  }
+
+  /** A durable record. */
+  add(record: SentRecord): void {
+    const { number } = record
+    this.#highestDurable = Math.max(this.#highestDurable, number)
+    this.#highest = Math.max(this.#highest, number)
+    if (number <= this.#highestDurable - archiveLimits.recentSends) return
+    while (this.#collides(number) && this.#slots.count < archiveLimits.recentSends) this.#widen()
+    this.#slots.set(number % this.#slots.count, record)
+  }
+
+  #collides(number: number): boolean {
+    const other = this.#slots.numberAt(number % this.#slots.count)
+    return other !== 0 && other !== number
+  }
+
+  #widen(): void {
+    const records = Array.from({ length: this.#slots.count }, (_, slot) => this.#slots.get(slot, this.#device))
+    this.#slots.reset(this.#slots.count * 2)
+    for (const record of records) if (record.number > 0) this.#slots.set(record.number % this.#slots.count, record)
+  }
+
+  #settle(number: number): void {
+    const underWay = this.#underWay.get(number)
+    this.#underWay.delete(number)
+    for (const resolve of underWay?.waiting ?? []) resolve()
+  }
+}
+
+/** The records as a map; each look makes one anew. */
+class RecentRecords implements ReadonlyMap<number, SentRecord> {
+  readonly #sends: DeviceSends
+
+  constructor(sends: DeviceSends) {
+    this.#sends = sends
+  }
+
+  get size(): number {
+    return this.#sends.numbers().reduce((count) => count + 1, 0)
+  }
+
+  get(number: number): SentRecord | undefined {
+    return this.#sends.get(number)
+  }
+
+  has(number: number): boolean {
+    return this.#sends.get(number) !== undefined
+  }
+
+  *entries(): MapIterator<[number, SentRecord]> {
+    for (const number of this.#sends.numbers()) yield [number, this.#sends.get(number) as SentRecord] // of its numbers
+  }
+
+  *keys(): MapIterator<number> {
+    yield* this.#sends.numbers()
+  }
+
+  *values(): MapIterator<SentRecord> {
+    for (const [, record] of this.entries()) yield record
+  }
+
+  [Symbol.iterator](): MapIterator<[number, SentRecord]> {
+    return this.entries()
+  }
+
+  forEach(each: (record: SentRecord, number: number, map: ReadonlyMap<number, SentRecord>) => void): void {
+    for (const [number, record] of this.entries()) each(record, number, this)
+  }
+}

@@ -1,0 +1,76 @@
+import type { Sends, SentRecord } from '../archive.ts'
+import { unpackSent } from './deeds.ts'
+import { DeviceSends } from './devicesends.ts'
+import { Generations } from './generations.ts'
+import type { ReaderThread } from './readerthread.ts'
+
+/** Records of all devices together: so many are remembered, and at times twice as many. 64 bytes each. */
+const slotsMax = 2 ** 19
+
+interface Sender {
+  readonly sends: DeviceSends
+  loading: Promise<void> | undefined
+}
+
+/** What devices have sent lately, in memory; what is not there is read back. */
+export class Senders {
+  readonly #reader: Pick<ReaderThread, 'ask'>
+  readonly #senders: Generations<Sender>
+
+  constructor(reader: Pick<ReaderThread, 'ask'>, remembered = slotsMax) {
+    this.#reader = reader
+    this.#senders = new Generations<Sender>(
+      remembered,
+      ({ sends, loading }) => !sends.isUnderWay && loading === undefined,
+      ({ sends }) => sends.slots,
+    )
+  }
+
+  async sends(device: number): Promise<Sends> {
+    const sender = this.#of(device)
+    if (!sender.sends.isWhole) await this.#load(device, sender)
+    return sender.sends
+  }
+
+  async find(device: number, number: number): Promise<SentRecord | undefined> {
+    await this.#of(device).sends.outcome(number)
+    const recent = this.#of(device).sends.get(number)
+    return recent ?? (await this.#reader.ask({ kind: 'sent', device, number }))
+  }
+
+  begin(record: SentRecord): void {
+    this.#of(record.device).sends.begin(record)
+  }
+
+  accepted(record: SentRecord): void {
+    const { sends } = this.#of(record.device)
+    const slots = sends.slots
+    sends.accepted(record)
+    if (sends.slots > slots) this.#senders.grew(sends.slots - slots)
+  }
+
+  refused(device: number, number: number): void {
+    this.#of(device).sends.refused(number)
+  }
+
+  #of(device: number): Sender {
+    const known = this.#senders.get(device)
+    if (known !== undefined) return known
+    const sender: Sender = { sends: new DeviceSends(device), loading: undefined }
+    this.#senders.set(device, sender)
+    return sender
+  }
+
+  #load(device: number, sender: Sender): Promise<void> {
+    sender.loading ??= this.#reader
+      .ask({ kind: 'sends', device })
+      .then((records) => {
+        for (const record of unpackSent(device, records)) sender.sends.add(record)
+        sender.sends.isWhole = true
+      })
+      .finally(() => {
+        sender.loading = undefined
+      })
+    return sender.loading
+  }
+}

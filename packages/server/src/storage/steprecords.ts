@@ -1,0 +1,174 @@
+import { crc32 } from 'node:zlib'
+import { type BoxMessage, type ObjectChange, objectKinds, type Step } from '../archive.ts'
+import type { StoredContent } from '../storage.ts'
+import { type SentNumbers, sentDigestBytes } from './deeds.ts'
+import { type MessageFields, messageIdOf, positionAfter, sealedHeadBytes } from './records.ts'
+import { type RingConsumer, type RingProducer, recordHeadBytes } from './ring.ts'
+import { FieldReader, FieldWriter } from './ringfields.ts'
+
+/** Position of the first message, time, device that acknowledges (0: none), through: 8 each; four counts of 4 each. */
+const stepFieldBytes = 48
+/** Box 8, content id 8 (0: none), content digest 4, sealed length 4, whether a device has sent it 4. */
+const messageFieldBytes = 28
+/** Device, number, conversation, sequence: 8 each. The digest follows, and then, in the sealed form, the id. */
+const sentFieldBytes = 32
+/** Kind, whether it is kept, key length, value length: 4 each. */
+const objectFieldBytes = 16
+const trimFieldBytes = 16
+
+/** Stands in the head where version 2 has the type of a message: no message of version 2 has it. */
+const archiveType = 0x80
+const contentBytesAt = 21
+
+/** A step, and what goes with it into the ring. */
+export interface PlacedStep extends Step {
+  /** Contents that lie in files, by the index of the message. */
+  readonly files?: ReadonlyMap<number, StoredContent> | undefined
+  /** Ids of contents that belong to no message any more. */
+  readonly forgotten?: readonly number[]
+}
+
+/** Where a step stands in the order of things. */
+export interface StepPlace {
+  readonly positions: readonly number[]
+  readonly at: number
+}
+
+export function stepRecordBytes({
+  objects = [],
+  messages = [],
+  trims = [],
+  files,
+  forgotten = [],
+}: PlacedStep): number {
+  let bytes = recordHeadBytes + stepFieldBytes + trimFieldBytes * trims.length + 8 * forgotten.length
+  for (const [i, { content, sent }] of messages.entries()) {
+    bytes += messageFieldBytes + sealedHeadBytes + (files?.has(i) === true ? 0 : content.length)
+    if (sent !== undefined) bytes += sentFieldBytes + sentDigestBytes
+  }
+  for (const { key, value } of objects) bytes += objectFieldBytes + key.length + (value?.length ?? 0)
+  return bytes
+}
+
+/** Writes a step into the ring at `place`. Tells `sealedFrom` where in the ring each message's sealed form begins. */
+export function writeStep(
+  ring: RingProducer,
+  place: number,
+  { positions, at }: StepPlace,
+  { objects = [], messages = [], trims = [], acknowledged, files, forgotten = [] }: PlacedStep,
+  sealedFrom: (index: number, offset: number) => void,
+): void {
+  const fields = new FieldWriter(ring, ring.offset(place) + recordHeadBytes)
+  fields.f64(positions[0] ?? 0)
+  fields.f64(at)
+  fields.f64(acknowledged?.device ?? 0)
+  fields.f64(acknowledged?.through ?? 0)
+  for (const list of [messages, objects, trims, forgotten]) fields.u32(list.length)
+  for (const [i, message] of messages.entries())
+    sealedFrom(i, writeMessage(fields, positions[i] as number, message, files?.get(i))) // a position for each
+  for (const object of objects) writeObject(fields, object)
+  for (const { box, through } of trims) {
+    fields.f64(box)
+    fields.f64(through)
+  }
+  for (const id of forgotten) fields.f64(id)
+}
+
+/**
+ * Seals a message: id 16, low half of the position 4, type 1, content size 4, content unless it is a file. The digest is
+ * left to the writer. Returns the offset of the sealed form.
+ */
+function writeMessage(
+  fields: FieldWriter,
+  position: number,
+  { box, id, content, sent }: BoxMessage,
+  file: StoredContent | undefined,
+): number {
+  fields.f64(box)
+  fields.f64(file?.id ?? 0)
+  fields.u32(file?.digest ?? 0)
+  fields.u32(sealedHeadBytes + (file === undefined ? content.length : 0))
+  fields.u32(sent === undefined ? 0 : 1)
+  if (sent !== undefined) {
+    fields.f64(sent.device)
+    fields.f64(sent.number)
+    fields.f64(sent.conversation)
+    fields.f64(sent.sequence)
+    fields.bytes(sent.digest)
+  }
+  const sealed = fields.at
+  fields.bytes(id)
+  fields.u32(messageIdOf(position))
+  fields.u8(archiveType)
+  fields.u32(content.length)
+  if (file === undefined) fields.bytes(content)
+  return sealed
+}
+
+function writeObject(fields: FieldWriter, { kind, key, value }: ObjectChange): void {
+  fields.u32(objectKinds[kind])
+  fields.u32(value === undefined ? 0 : 1)
+  fields.u32(key.length)
+  fields.u32(value?.length ?? 0)
+  fields.bytes(key)
+  if (value !== undefined) fields.bytes(value)
+}
+
+/** What a step has for whoever makes it durable. Bytes are views of the ring. */
+export interface StepRows {
+  message(row: MessageFields): void
+  /** `from`: where in the ring the send's digest and id lie. */
+  sent(sent: SentNumbers, from: number): void
+  object(kind: number, key: Uint8Array, value: Uint8Array | undefined): void
+  trim(box: number, through: number): void
+  acknowledged(device: number, through: number): void
+  /** A content that belongs to no message any more. */
+  forgotten(content: number): void
+}
+
+/** Reads a step whose fields begin at `offset`, in the order in which it takes effect. */
+export function readStep(ring: RingConsumer, offset: number, rows: StepRows): void {
+  const fields = new FieldReader(ring, offset)
+  let position = fields.f64()
+  const at = fields.f64()
+  const device = fields.f64()
+  const through = fields.f64()
+  const messages = fields.u32()
+  const objects = fields.u32()
+  const trims = fields.u32()
+  const forgotten = fields.u32()
+  for (let i = 0; i < messages; i++) {
+    readMessage(fields, position, at, rows)
+    position = positionAfter(position)
+  }
+  for (let i = 0; i < objects; i++) readObject(fields, rows)
+  for (let i = 0; i < trims; i++) rows.trim(fields.f64(), fields.f64())
+  for (let i = 0; i < forgotten; i++) rows.forgotten(fields.f64())
+  if (device !== 0) rows.acknowledged(device, through)
+}
+
+function readMessage(fields: FieldReader, position: number, at: number, rows: StepRows): void {
+  const recipient = fields.f64()
+  const id = fields.f64()
+  const contentDigest = fields.u32()
+  const length = fields.u32()
+  if (fields.u32() === 1) {
+    const [device, number, conversation, sequence] = [fields.f64(), fields.f64(), fields.f64(), fields.f64()]
+    rows.sent({ device, number, conversation, sequence, position, at }, fields.at)
+    fields.skip(sentDigestBytes)
+  }
+  const contentBytes = fields.u32Ahead(contentBytesAt)
+  const sealed = fields.bytes(length)
+  const content = id === 0 ? undefined : { id, bytes: contentBytes, digest: contentDigest }
+  const bytes = sealedHeadBytes + contentBytes
+  rows.message({ position, at, recipient, digest: crc32(sealed), content, sealed, bytes })
+}
+
+function readObject(fields: FieldReader, rows: StepRows): void {
+  const kind = fields.u32()
+  const isKept = fields.u32() === 1
+  const keyBytes = fields.u32()
+  const valueBytes = fields.u32()
+  const key = fields.bytes(keyBytes)
+  rows.object(kind, key, isKept ? fields.bytes(valueBytes) : undefined)
+}
