@@ -42,7 +42,8 @@ function check(file: string, folder: string): void {
     const operation = /\/operations\//.test(file)
     if (operation && /\/storage\/(?:sqlite|memory|postgres)/.test(target))
       problems.push(`${file}: an operation sees storage.ts only, not ${target}`)
-    const everywhere = /packages\/(?:protocol|e2ee|client)\//.test(file) && !file.startsWith('packages/client/src/node/')
+    const everywhere =
+      /packages\/(?:protocol|e2ee|client)\//.test(file) && !file.startsWith('packages/client/src/node/')
     if (everywhere && (target.startsWith('node:') || target === 'ws'))
       problems.push(`${file}: ${target} is not there in a browser`)
   }

@@ -206,11 +206,124 @@ suite('backup and restore', () => {
       path.join(temporary.of('restored'), 'server.db'),
       path.join(temporary.of('restored'), 'server.db.restoring'),
     )
-    const { exit, out } = await run(['serve', '--json', '--v2-port', '0', '--data', temporary.of('restored')])
+    const { exit, out } = await run([
+      'serve',
+      '--json',
+      '--port',
+      '0',
+      '--v2-port',
+      '0',
+      '--data',
+      temporary.of('restored'),
+    ])
     assert.equal(exit.code, 1)
     assert.match(out, /"code":"damaged".*a restore into this folder did not come to its end/)
   })
 })
+
+suite('the people of a running server', () => {
+  test('come by an invite, are seen, get a quota, and are blocked', async () => {
+    await using temporary = await temporaryFolder()
+    const folder = temporary.of('data')
+    await using server = await ServerProcess.start({ folder, flags: ['--registration', 'invite'] })
+    const { adminInvite } = server.run.events.find(({ event }) => event === 'listening') as { adminInvite: string }
+    const register = (name: string, link: string) =>
+      run([
+        'register',
+        name,
+        '--server',
+        link,
+        '--words-file',
+        temporary.of(`${name}.words`),
+        '--data-dir',
+        temporary.of(name),
+      ])
+    const admin = (...args: string[]) => run(['admin', ...args, '--data', folder, '--json'])
+
+    const first = await register('alice', adminInvite)
+    assert.equal(first.exit.code, 0, first.err)
+    assert.notEqual((await register('mallory', adminInvite)).exit.code, 0, 'it was for one person')
+    const [invited] = (await admin('invite')).events
+    assert.equal(invited?.isAdmin, false)
+    assert.equal((await register('bob', String(invited?.link))).exit.code, 0)
+
+    const { events } = await admin('accounts')
+    assert.deepEqual(
+      events.map(({ name, isAdmin, isDisabled, devices }) => ({ name, isAdmin, isDisabled, devices })),
+      [
+        { name: 'alice', isAdmin: true, isDisabled: false, devices: 1 },
+        { name: 'bob', isAdmin: false, isDisabled: false, devices: 1 },
+      ],
+    )
+    assert.equal((await admin('quota', 'bob', '5MiB')).events[0]?.quotaBytes, 5 * 2 ** 20)
+    assert.equal((await admin('block', 'bob')).events[0]?.isDisabled, true)
+    assert.notEqual((await people(temporary.of('bob'))).exit.code, 0, 'bob gets no session')
+    assert.equal((await people(temporary.of('alice'))).exit.code, 0)
+    assert.equal((await admin('block', 'bob', '--undo')).events[0]?.isDisabled, false)
+    assert.equal((await people(temporary.of('bob'))).exit.code, 0)
+    const { counts } = (await admin('stats')).events[0] as { counts: Record<string, number> }
+    assert.equal(counts.accounts, 2)
+  })
+
+  test('are told to people in lines', async () => {
+    await using temporary = await temporaryFolder()
+    const folder = temporary.of('data')
+    await using server = await ServerProcess.start({ folder })
+    await run([
+      'register',
+      'alice',
+      '--server',
+      server.link,
+      '--words-file',
+      temporary.of('words'),
+      '--data-dir',
+      temporary.of('alice'),
+    ])
+    const blocked = await run(['admin', 'block', 'alice', '--data', folder])
+    assert.match(blocked.out, /^alice {2}1 device {2}0 B of \S+ GB {2}blocked\n$/)
+    const stats = await run(['admin', 'stats', '--data', folder])
+    assert.match(stats.out, /^accounts +1\nconnections +\d+\nsessions +0\n/)
+    const invite = await run(['admin', 'invite', '--admin', '--data', folder])
+    assert.match(
+      invite.out,
+      /^messageu:\/\/127\.0\.0\.1:\d+\/#[\w-]{43}\/[\w-]{22}\nfor an administrator, once, until 20/,
+    )
+  })
+
+  const mistakes: [what: string, args: string[], exit: number, says: RegExp][] = [
+    ['nobody has the name', ['block', 'nobody'], 6, /no account with this name/],
+    ['a name is none', ['block', '../x'], 2, /a name is letters and digits/],
+    ['a size is none', ['quota', 'alice', '5'], 2, /5 is no size/],
+  ]
+  for (const [what, args, exit, says] of mistakes)
+    test(`are left alone when ${what}`, async () => {
+      await using temporary = await temporaryFolder()
+      const folder = temporary.of('data')
+      await using _server = await ServerProcess.start({ folder })
+      const done = await run(['admin', ...args, '--data', folder])
+      assert.equal(done.exit.code, exit, done.err)
+      assert.match(done.err, says)
+    })
+
+  test('cannot be asked about where no server runs, which is said', async () => {
+    await using temporary = await temporaryFolder()
+    const folder = temporary.of('data')
+    {
+      await using server = await ServerProcess.start({ folder })
+      await server.end('SIGKILL') // its socket stays behind
+    }
+    for (const data of [folder, temporary.of('nowhere')]) {
+      const { exit, events } = await run(['admin', 'stats', '--data', data, '--json'])
+      assert.equal(exit.code, 3)
+      assert.equal(events[0]?.code, 'no-running-server')
+      assert.match(String(events[0]?.try), /messageu serve --data/)
+    }
+    await using _again = await ServerProcess.start({ folder })
+    assert.equal((await run(['admin', 'stats', '--data', folder])).exit.code, 0)
+  })
+})
+
+const people = (dir: string) => run(['people', '--data-dir', dir])
 
 function leftOver(folder: string): boolean {
   return existsSync(path.join(folder, 'backup-staging', 'files'))

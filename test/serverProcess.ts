@@ -106,21 +106,27 @@ export interface ServerOptions extends RunOptions {
 /** `messageu serve` in a process of its own. Killed when its scope ends, unless it was stopped before. */
 export class ServerProcess implements AsyncDisposable {
   readonly run: Run
+  /** Version 2. */
   readonly address: Address
+  readonly http: Address
+  readonly link: string
 
-  private constructor(started: Run, address: Address) {
+  private constructor(started: Run, { v2, http, link }: { v2: Address; http: Address; link: string }) {
     this.run = started
-    this.address = address
+    this.address = v2
+    this.http = http
+    this.link = link
   }
 
   /** Resolves when the server listens. Rejects with `EndedEarly`. */
   static async start({ folder, flags = [], ...options }: ServerOptions): Promise<ServerProcess> {
     const started = new Run(
-      ['serve', '--json', '--data', folder, '--v2-port', '0', '--disk-reserve', '0%', ...flags],
+      ['serve', '--json', '--data', folder, '--port', '0', '--v2-port', '0', '--disk-reserve', '0%', ...flags],
       options,
     )
     await started.until(() => started.events.some(({ event }) => event === 'listening'))
-    return new ServerProcess(started, started.events[0]?.v2 as Address)
+    const listening = started.events.find(({ event }) => event === 'listening')
+    return new ServerProcess(started, listening as { v2: Address; http: Address; link: string } & object)
   }
 
   get pid(): number {

@@ -1,5 +1,7 @@
 import path from 'node:path'
 import { BackupError, backup, examine, restore } from '@messageu/server'
+import { readSize } from '@messageu/server/settings'
+import { type AdminEvent, askServer } from './admin-client.ts'
 import { Failure } from './failure.ts'
 import { type Output, tell } from './output.ts'
 import { size } from './progress.ts'
@@ -43,6 +45,54 @@ export async function restoreBackup(source: string, folder: string, output: Outp
     { event: 'restored', folder: path.resolve(folder), files: files.length, createdAt },
     `${folder} is as it was at ${createdAt}: start it with messageu serve --data ${folder}. What was delivered since comes again.`,
   )
+}
+
+export async function invite(folder: string, { isAdmin }: { isAdmin: boolean }, output: Output): Promise<void> {
+  for await (const event of askServer(folder, { do: 'invite', isAdmin })) {
+    if (event.event !== 'invite') continue
+    const whom = event.isAdmin ? 'an administrator' : 'one person'
+    await tell(output, event, `${event.link}\nfor ${whom}, once, until ${event.notAfter}`)
+  }
+}
+
+export async function accounts(folder: string, output: Output): Promise<void> {
+  await tellAccounts(askServer(folder, { do: 'accounts' }), output)
+}
+
+export async function setQuota(folder: string, name: string, quota: string, output: Output): Promise<void> {
+  const bytes = readSize(quota)
+  if (bytes === undefined)
+    throw new Failure('usage', { what: `${quota} is no size`, advice: 'a size such as 500MiB or 2GiB' })
+  await tellAccounts(askServer(folder, { do: 'quota', name, bytes }), output)
+}
+
+export async function block(
+  folder: string,
+  name: string,
+  { isDisabled }: { isDisabled: boolean },
+  output: Output,
+): Promise<void> {
+  await tellAccounts(askServer(folder, { do: 'block', name, isDisabled }), output)
+}
+
+export async function stats(folder: string, output: Output): Promise<void> {
+  for await (const event of askServer(folder, { do: 'stats' })) {
+    if (event.event !== 'stats') continue
+    const lines = Object.entries(event.counts).map(([name, count]) => `${name.padEnd(20)}${count}`)
+    await tell(output, event, lines.join('\n'))
+  }
+}
+
+async function tellAccounts(events: AsyncIterable<AdminEvent>, output: Output): Promise<void> {
+  for await (const event of events) {
+    if (event.event !== 'account') continue
+    const marks = [event.isAdmin ? 'administrator' : '', event.isDisabled ? 'blocked' : ''].filter(
+      (mark) => mark !== '',
+    )
+    const devices = `${event.devices} ${event.devices === 1 ? 'device' : 'devices'}`
+    const stored = `${size(event.storedBytes)} of ${size(event.quotaBytes)}`
+    await tell(output, event, [printable(event.name), devices, stored, ...marks].join('  '))
+  }
 }
 
 async function advising<T>(work: () => Promise<T>): Promise<T> {

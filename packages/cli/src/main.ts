@@ -4,6 +4,7 @@ import { asFailure, exits, Failure } from './failure.ts'
 import { addOperator } from './operator.ts'
 import { complain, type Output } from './output.ts'
 import { addV2 } from './v2/command.ts'
+import { addV3 } from './v3/command.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -15,6 +16,7 @@ const program = new Command('messageu')
 
 // ─── the commands: one line each ───
 addOperator(program)
+addV3(program)
 addV2(program)
 
 const args = process.argv.slice(2)

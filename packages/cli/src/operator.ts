@@ -1,12 +1,11 @@
-import { flagOf, type SettingName, settings } from '@messageu/server/settings'
+import { defaultOf, flagOf, isYesNo, type SettingName, settings } from '@messageu/server/settings'
 import { type Command, Option } from 'commander'
 import type { Output } from './output.ts'
 
 /** The flags of `serve`: one for each setting of the server. */
-const flags = Object.entries(settings).map(([name, { default: value, help }]) => {
-  const flag = flagOf(name as SettingName)
-  const option = new Option(typeof value === 'boolean' ? flag : `${flag} <value>`, `${help} (default: ${value})`)
-  return { name: name as SettingName, option }
+const flags = (Object.keys(settings) as SettingName[]).map((name) => {
+  const usage = `${flagOf(name)} ${isYesNo(name) ? '[yes]' : '<value>'}`
+  return { name, option: new Option(usage, `${settings[name].help} (default: ${defaultOf(name)})`) }
 })
 
 const json = (): Option => new Option('--json', 'one JSON object a line, for programs')
@@ -23,7 +22,9 @@ export function addOperator(program: Command): void {
     await run({ flags: written, file: options.config as string | undefined }, outputFor(options)) // commander: a string
   })
 
-  const admin = program.command('admin').description("the operator's tools; they work while the server runs")
+  const admin = program
+    .command('admin')
+    .description("the operator's tools for a data folder; those for people ask the server that runs on it")
   admin
     .command('doctor')
     .description('look at everything in the data folder')
@@ -50,6 +51,53 @@ export function addOperator(program: Command): void {
     .action(async (source: string, options: AdminOptions) => {
       const { restoreBackup } = await import('./admin.ts')
       await restoreBackup(source, folderFrom(options), outputFor(options))
+    })
+  admin
+    .command('invite')
+    .description('a link that lets one person in, once, within 7 days')
+    .option('--admin', 'who comes by it may invite, set quotas and block')
+    .addOption(data())
+    .addOption(json())
+    .action(async (options: AdminOptions & { admin?: boolean }) => {
+      const { invite } = await import('./admin.ts')
+      await invite(folderFrom(options), { isAdmin: options.admin ?? false }, outputFor(options))
+    })
+  admin
+    .command('accounts')
+    .description('who has an account, with what they keep stored')
+    .addOption(data())
+    .addOption(json())
+    .action(async (options: AdminOptions) => {
+      const { accounts } = await import('./admin.ts')
+      await accounts(folderFrom(options), outputFor(options))
+    })
+  admin
+    .command('quota <name> <size>')
+    .description('what an account may keep stored, such as 500MiB or 2GiB')
+    .addOption(data())
+    .addOption(json())
+    .action(async (name: string, quota: string, options: AdminOptions) => {
+      const { setQuota } = await import('./admin.ts')
+      await setQuota(folderFrom(options), name, quota, outputFor(options))
+    })
+  admin
+    .command('block <name>')
+    .description('end the sessions of an account, and let it open none')
+    .option('--undo', 'let it in again')
+    .addOption(data())
+    .addOption(json())
+    .action(async (name: string, options: AdminOptions & { undo?: boolean }) => {
+      const { block } = await import('./admin.ts')
+      await block(folderFrom(options), name, { isDisabled: options.undo !== true }, outputFor(options))
+    })
+  admin
+    .command('stats')
+    .description('how much there is of what')
+    .addOption(data())
+    .addOption(json())
+    .action(async (options: AdminOptions) => {
+      const { stats } = await import('./admin.ts')
+      await stats(folderFrom(options), outputFor(options))
     })
 
   program

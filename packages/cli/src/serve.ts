@@ -1,8 +1,11 @@
+import { isatty } from 'node:tty'
 import {
+  BadCertificate,
   type Config,
   ConfigError,
   DamagedStorage,
   FolderInUse,
+  isExposed,
   isLoopback,
   type Logger,
   NewerStorage,
@@ -12,6 +15,7 @@ import {
   type SettingName,
   startServer,
 } from '@messageu/server'
+import { renderUnicodeCompact } from 'uqr'
 import { asFailure, Failure, isSystemError } from './failure.ts'
 import { type Output, tell, write } from './output.ts'
 
@@ -31,13 +35,18 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions, output: Output): Promise<void> {
   const config = configFrom(options)
   const log = openLog(config['log-level'])
-  const signalled = firstSignal() // before the start: whoever reads 'listening' may stop us at once
+  const signals = new Signals() // before the start: whoever reads 'listening' may stop us at once
   const server = await started(config, log)
-  const { v2 } = server
-  if (!isLoopback(v2.host)) await write(output.err, exposed)
-  await tell(output, { event: 'listening', v2 }, welcome(config, v2))
-  log.info({ event: 'listening', v2 }, 'listening')
-  const reason = await Promise.race([signalled, server.failed.catch((error: Error) => error)])
+  signals.onReload(() => void server.reload())
+  await warn(config, server, output)
+  const { http, v2, link, adminInvite, metrics } = server
+  await tell(
+    output,
+    { event: 'listening', http, v2, link, ...(adminInvite && { adminInvite }), ...(metrics && { metrics }) },
+    welcome(config, server, output),
+  )
+  log.info({ event: 'listening', http, v2, ...(metrics && { metrics }) }, 'listening')
+  const reason = await Promise.race([signals.end, server.failed.catch((error: Error) => error)])
   log.info({ event: 'stopping', reason: reason instanceof Error ? reason.message : reason }, 'stopping')
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void server.hurry())
   const patience = setTimeout(() => giveUp(log), stopMs)
@@ -53,10 +62,29 @@ function giveUp(log: Logger): void {
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), 100) // time for the line to leave
 }
 
-function firstSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => resolve(signal))
-  })
+/**
+ * What the process is told from outside. SIGHUP asks for the certificate files to be read again, unless it says that the
+ * terminal in which the server runs is gone: then there is nobody left to stop it.
+ */
+class Signals {
+  /** Resolves with what ends the server. */
+  readonly end: Promise<string>
+  #reload: (() => void) | undefined
+
+  constructor() {
+    const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor))
+    this.end = new Promise((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
+      process.on('SIGHUP', () => {
+        if (terminals.some((descriptor) => !isatty(descriptor))) resolve('the terminal is gone')
+        else this.#reload?.()
+      })
+    })
+  }
+
+  onReload(reload: () => void): void {
+    this.#reload = reload
+  }
 }
 
 function configFrom({ flags, file = process.env.MESSAGEU_CONFIG }: ServeOptions): Config {
@@ -93,8 +121,14 @@ function startFailure(error: unknown, config: Config): Failure {
     })
   if (isSystemError(error) && error.code === 'EADDRINUSE')
     return new Failure('port-taken', {
-      what: `port ${config['v2.port']} on ${config['v2.host']} is taken by another program`,
-      advice: 'stop that program, or choose another port with --v2-port (0 picks a free one)',
+      what: `port ${portOf(error)} is taken by another program`,
+      advice: `stop that program, or choose another port with ${flagOfPort(error, config)} (0 picks a free one)`,
+      cause: error,
+    })
+  if (error instanceof BadCertificate)
+    return new Failure('bad-setting', {
+      what: error.message,
+      advice: 'a chain and its key in PEM, with --tls-cert and --tls-key',
       cause: error,
     })
   return asFailure(error)
@@ -118,16 +152,57 @@ function cannotStore(reason: Error): Failure {
   })
 }
 
-const exposed = `warning: version 2 is open to other machines. It does not protect who writes to whom, does not prove
+/** Where a listener was to be: Node says it beside the system's words. */
+interface ListenError extends NodeJS.ErrnoException {
+  readonly address?: string
+  readonly port?: number
+}
+
+function portOf({ address, port }: ListenError): string {
+  return `${port} on ${address}`
+}
+
+function flagOfPort({ port }: ListenError, config: Config): string {
+  if (port === config['metrics-port']) return '--metrics-port'
+  return port === config.port ? '--port' : '--v2-port'
+}
+
+async function warn(config: Config, { v2 }: RunningServer, { err }: Output): Promise<void> {
+  if (!isLoopback(v2.host)) await write(err, v2Exposed)
+  if (isExposed(config) && config.registration === 'open') await write(err, openToAll)
+  if (config['behind-proxy'] && !isExposed({ ...config, 'behind-proxy': false })) return
+  if (config['behind-proxy']) await write(err, proxyExposed)
+}
+
+const v2Exposed = `warning: version 2 is open to other machines. It does not protect who writes to whom, does not prove
 who wrote what, and lets whoever knows an id read and take that client's messages: docs/protocol-v2.md, section 10.
 `
+const openToAll = `warning: whoever reaches this server may register (--registration open).
+`
+const proxyExposed = `warning: other machines can reach the port behind the proxy, without TLS and under any address they claim.
+Give it to the proxy alone: --host 127.0.0.1, or a firewall.
+`
 
-function welcome(config: Config, { host, port }: { host: string; port: number }): string {
-  const server = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-  return `MessageU listens on ${server} (version 2) and keeps everything in ${config.data}
+function welcome(config: Config, { v2, link, adminInvite }: RunningServer, output: Output): string {
+  const server = v2.host.includes(':') ? `[${v2.host}]:${v2.port}` : `${v2.host}:${v2.port}`
+  return `MessageU keeps everything in ${config.data}
 
+Link to this server:
+  ${link}
+${adminInvite === undefined ? '' : invitation(adminInvite, output)}
 In a second terminal:
+  npx messageu register alice --server '${adminInvite ?? link}'
+Version 2, on ${server}:
   npx messageu v2 register alice --server ${server} --dir alice
   npx messageu v2 --dir alice          (the menu)
 Stop with Ctrl-C.`
+}
+
+/** The code is for a camera: it is of no use in a file. */
+function invitation(link: string, { out }: Output): string {
+  const code = 'isTTY' in out && out.isTTY === true ? `\n${renderUnicodeCompact(link)}\n` : ''
+  return `
+Invite for the first person, who becomes its administrator (once, within 7 days):
+  ${link}
+${code}`
 }

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { defaultPort } from '@messageu/protocol/v3'
 import { parse, TomlError } from 'smol-toml'
 import { limits } from './limits.ts'
 import { v2Limits } from './v2/limits.ts'
+import { isLoopback } from './v2/loopback.ts'
 
 /** A setting that cannot be used: what is wrong with it and where it came from. */
 export class ConfigError extends Error {
@@ -52,11 +54,22 @@ const yesNo: Kind<boolean> = {
     value === true || value === 'true' ? true : value === false || value === 'false' ? false : undefined,
 }
 
-const levels = ['debug', 'info', 'warn', 'error'] as const
-const level: Kind<(typeof levels)[number]> = {
-  expects: `one of ${levels.join(', ')}`,
-  read: (value) => levels.find((each) => each === value),
+const oneOf = <const T extends string>(...words: readonly T[]): Kind<T> => ({
+  expects: `one of ${words.join(', ')}`,
+  read: (value) => words.find((each) => each === value),
+})
+
+/** A name or address with a port behind it, as clients dial it. */
+const authority: Kind<string> = {
+  expects: 'a host such as chat.example.org, chat.example.org:8443 or [2001:db8::1]:8443',
+  read(value) {
+    const match = typeof value === 'string' ? authorityForm.exec(value) : null
+    const port = match?.[2] === undefined ? defaultPort : Number(match[2])
+    return match !== null && port >= 1 && port <= 65_535 ? match[0].toLowerCase() : undefined
+  },
 }
+
+const authorityForm = /^(\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::(\d{1,5}))?$/i
 
 /**
  * Every setting of `serve`. A dot is a table in the TOML file; as a flag `v2.host` is `--v2-host`, in the environment
@@ -65,6 +78,17 @@ const level: Kind<(typeof levels)[number]> = {
 // biome-ignore format: the columns are the point
 export const settings = {
   'data':                     { kind: text,                 default: './messageu-data', help: 'folder that holds everything' },
+  'host':                     { kind: text,                 default: '127.0.0.1',       help: 'address to listen on; anything but loopback exposes the server, with TLS' },
+  'port':                     { kind: wholeNumber(0, 65535), default: 8470,             help: 'port for everything but version 2, 0 picks a free one' },
+  'link-host':                { kind: authority,            default: undefined,         help: 'host, and perhaps port, that links to this server name', unset: 'where it listens' },
+  'registration':             { kind: oneOf('open', 'invite', 'closed'), default: undefined, help: 'who may register: open, invite or closed', unset: 'open on loopback, invite elsewhere' },
+  'directory':                { kind: yesNo,                default: undefined,         help: 'show everybody to everybody', unset: 'true on loopback, false elsewhere' },
+  'quota':                    { kind: size,                 default: 2 ** 30,           help: 'what a new account may keep stored' },
+  'requests-per-second':      { kind: wholeNumber(1, 1_000_000), default: 20_000,       help: 'requests of one device, twice as many at once' },
+  'tls-cert':                 { kind: text,                 default: undefined,         help: 'certificate chain (PEM), read again on SIGHUP', unset: "elsewhere than on loopback one of the server's own" },
+  'tls-key':                  { kind: text,                 default: undefined,         help: 'the private key of --tls-cert (PEM)', unset: 'none' },
+  'behind-proxy':             { kind: yesNo,                default: false,             help: 'a proxy in front does TLS and passes Host and X-Forwarded-For on' },
+  'metrics-port':             { kind: wholeNumber(0, 65535), default: undefined,        help: 'port on loopback for metrics, 0 picks a free one', unset: 'none' },
   'v2.host':                  { kind: text,                 default: '127.0.0.1',       help: 'address for version 2 clients; anything but loopback exposes them' },
   'v2.port':                  { kind: wholeNumber(0, 65535), default: 1234,             help: 'port for version 2 clients, 0 picks a free one' },
   'v2.private-ids':           { kind: yesNo,                default: false,             help: 'keep logins secret: hand out an id that lists do not show' },
@@ -72,19 +96,41 @@ export const settings = {
   'v2.clients':               { kind: wholeNumber(1, limits.clientsMax), default: limits.clientsMax, help: 'how many clients may register' },
   'v2.connections-per-address': { kind: wholeNumber(1, 65535), default: v2Limits.connectionsPerAddressMax, help: 'limit for each address but loopback' },
   'disk-reserve':             { kind: share,                default: limits.diskReserveShare, help: 'share of the disk that stays free' },
-  'log-level':                { kind: level,                default: 'info',            help: 'how much to log' },
-} as const satisfies Record<string, { kind: Kind<unknown>; default: unknown; help: string }>
+  'log-level':                { kind: oneOf('debug', 'info', 'warn', 'error'), default: 'info',            help: 'how much to log' },
+} as const satisfies Record<string, Setting>
+
+interface Setting {
+  readonly kind: Kind<unknown>
+  /** What counts where nobody says anything; `unset` tells in words what nothing means. */
+  readonly default: unknown
+  readonly help: string
+  readonly unset?: string
+}
 
 export type SettingName = keyof typeof settings
 type ValueOf<K> = K extends Kind<infer T> ? T : never
-export type Config = { readonly [N in SettingName]: ValueOf<(typeof settings)[N]['kind']> }
+type Unset<S> = S extends { unset: string } ? undefined : never
+export type Config = {
+  readonly [N in SettingName]: ValueOf<(typeof settings)[N]['kind']> | Unset<(typeof settings)[N]>
+}
+
+/** The bytes that a size such as "500MiB" is; undefined for anything else. */
+export const readSize = (text: string): number | undefined => size.read(text)
+
+/** Whether a setting is a yes or no, so that its name alone says yes. */
+export const isYesNo = (name: SettingName): boolean => settings[name].kind === yesNo
+/** What counts where nobody says anything, in words. */
+export const defaultOf = (name: SettingName): string => {
+  const setting: Setting = settings[name]
+  return setting.unset ?? String(setting.default)
+}
 
 const names = Object.keys(settings) as SettingName[]
 const environmentPrefix = 'MESSAGEU_'
 /** In the environment for other commands, and none of ours. */
 const otherVariables: readonly string[] = ['MESSAGEU_CONFIG', 'MESSAGEU_PROFILE', 'MESSAGEU_DATA_DIR']
 
-export const flagOf = (name: SettingName): string => `--${name.replace('.', '-')}`
+export const flagOf = (name: SettingName): string => `--${name.replaceAll('.', '-')}`
 export const variableOf = (name: SettingName): string => environmentPrefix + name.replace(/[.-]/g, '_').toUpperCase()
 
 export interface ConfigSources {
@@ -110,7 +156,26 @@ export function readConfig(sources: ConfigSources): Config {
     const written = layers.map((layer) => layer.get(name)).find((each) => each !== undefined)
     config[name] = written === undefined ? settings[name].default : accepted(name, written)
   }
-  return config as Config // the loop gave every setting a value of its kind
+  const read = config as Config // the loop gave every setting a value of its kind
+  mustAgree(read)
+  return read
+}
+
+/** Whether other machines can reach version 3, directly or through a proxy. */
+export function isExposed(config: Pick<Config, 'host' | 'behind-proxy'>): boolean {
+  return config['behind-proxy'] || !(config.host === 'localhost' || isLoopback(config.host))
+}
+
+/** Settings that are right by themselves and make no sense together. */
+function mustAgree(config: Config): void {
+  const cert = config['tls-cert']
+  if ((cert === undefined) !== (config['tls-key'] === undefined))
+    throw new ConfigError(`${flagOf('tls-cert')} and ${flagOf('tls-key')} belong together`)
+  if (!config['behind-proxy']) return
+  if (cert !== undefined)
+    throw new ConfigError(`${flagOf('behind-proxy')} leaves TLS to the proxy: leave out ${flagOf('tls-cert')}`)
+  if (config['link-host'] === undefined)
+    throw new ConfigError(`${flagOf('behind-proxy')} needs ${flagOf('link-host')}: the host that clients dial`)
 }
 
 /** A value and where it was written. */

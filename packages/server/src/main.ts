@@ -8,16 +8,33 @@ import { DamagedStorage } from './storage/damage.ts'
 import { openSqlite } from './storage/sqlite.ts'
 import { v2Limits } from './v2/limits.ts'
 import { listenV2 } from './v2/listener.ts'
+import { v3Limits } from './v3/limits.ts'
+import { startV3 } from './v3/start.ts'
+
+interface Address {
+  readonly host: string
+  readonly port: number
+}
 
 export interface RunningServer {
-  readonly v2: { readonly host: string; readonly port: number }
+  readonly http: Address
+  readonly v2: Address
+  /** Where the server is and who it is. */
+  readonly link: string
+  /** The same with an invite for its first administrator, as long as there is nobody. */
+  readonly adminInvite: string | undefined
+  readonly metrics: Address | undefined
   /** Rejects when the server cannot go on and has to end. */
   readonly failed: Promise<never>
+  /** Reads the certificate files again; keeps what it has if they cannot be used. */
+  reload(): Promise<void>
   /** Takes nothing new, finishes what is under way, at most for `graceMs`, and closes everything. */
   stop(graceMs: number): Promise<void>
   /** Lets a stop wait no longer for what is under way. */
   hurry(): void
 }
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
 /** Descriptors that are kept for the database, contents and the log; where there are few, half of them. */
 const reservedDescriptors = 512
@@ -37,29 +54,53 @@ export async function startServer(config: Config, log: Logger): Promise<RunningS
   })
   log.info({ event: 'storage-open', orphansRemoved: storage.orphansRemoved, ...storage.figures() }, 'storage is open')
   try {
-    const v2 = await listenV2({
+    const descriptors = forConnections(descriptorsMax())
+    const v2ConnectionsMax = Math.min(v2Limits.connectionsMax, Math.floor(descriptors / 2))
+    await using started = new AsyncDisposableStack()
+    const v2 = started.use(
+      await listenV2({
+        storage,
+        host: config['v2.host'],
+        port: config['v2.port'],
+        privateIds: config['v2.private-ids'],
+        limits: {
+          connectionsPerAddressMax: config['v2.connections-per-address'],
+          connectionsMax: v2ConnectionsMax,
+        },
+        log: v2Log(log),
+        nowMs: () => performance.now(),
+        newClientId: randomIds(),
+      }),
+    )
+    const v3 = await startV3({
+      config,
       storage,
-      host: config['v2.host'],
-      port: config['v2.port'],
-      privateIds: config['v2.private-ids'],
-      limits: {
-        connectionsPerAddressMax: config['v2.connections-per-address'],
-        connectionsMax: Math.min(v2Limits.connectionsMax, forConnections(descriptorsMax())),
-      },
-      log: v2Log(log),
-      nowMs: () => performance.now(),
-      newClientId: randomIds(),
+      log,
+      clock: { nowMs: Date.now, monotonicMs: () => Math.floor(performance.now()) }, // whole, as times are stored
+      random: (count) => new Uint8Array(randomBytes(count)),
+      connectionsMax: Math.min(v3Limits.connectionsMax, descriptors - v2ConnectionsMax),
+      version,
     })
+    started.move()
+    const endAll = (): void => {
+      v2.endAll()
+      v3.endAll()
+    }
     // whether the last batch is on disk is not known then: who waits for it is told nothing, rather than a refusal
-    storage.failed.catch(() => v2.endAll())
+    storage.failed.catch(endAll)
     return {
+      http: v3.address,
       v2: v2.address,
+      link: v3.link,
+      adminInvite: v3.adminInvite,
+      metrics: v3.metrics,
       failed: storage.failed,
+      reload: () => v3.reload(),
       async stop(graceMs) {
-        await v2.stop(graceMs)
+        await Promise.all([v2.stop(graceMs), v3.stop(graceMs)])
         await storage[Symbol.asyncDispose]()
       },
-      hurry: () => v2.endAll(),
+      hurry: endAll,
     }
   } catch (error) {
     await storage[Symbol.asyncDispose]()

@@ -5,7 +5,9 @@ import { suite, test } from 'node:test'
 import {
   ConfigError,
   type ConfigSources,
+  defaultOf,
   flagOf,
+  isExposed,
   readConfig,
   type SettingName,
   settings,
@@ -26,8 +28,12 @@ async function read({ toml, portInfo, ...given }: Partial<ConfigSources> & { tom
 suite('settings', () => {
   test('have defaults that expose nothing', async () => {
     const config = await read({})
+    assert.equal(config.host, '127.0.0.1')
+    assert.equal(config.port, 8470)
     assert.equal(config['v2.host'], '127.0.0.1')
     assert.equal(config['v2.port'], 1234)
+    assert.equal(isExposed(config), false)
+    assert.equal(config['metrics-port'], undefined)
     assert.equal(config.data, './messageu-data')
     assert.equal(config['v2.private-ids'], false)
   })
@@ -46,6 +52,16 @@ suite('settings', () => {
   // biome-ignore format: the columns are the point
   const values: [SettingName, string, unknown][] = [
     ['data', '/var/messageu', '/var/messageu'],
+    ['host', '0.0.0.0', '0.0.0.0'],
+    ['port', '0', 0],
+    ['link-host', 'Chat.Example.org', 'chat.example.org'],
+    ['link-host', 'chat.example.org:8443', 'chat.example.org:8443'],
+    ['link-host', '[2001:DB8::1]:8443', '[2001:db8::1]:8443'],
+    ['registration', 'closed', 'closed'],
+    ['directory', 'true', true],
+    ['quota', '500MiB', 500 * 2 ** 20],
+    ['requests-per-second', '5', 5],
+    ['metrics-port', '9000', 9000],
     ['v2.host', '::', '::'],
     ['v2.port', '0', 0],
     ['v2.port', '65535', 65535],
@@ -68,6 +84,12 @@ suite('settings', () => {
   // biome-ignore format: the columns are the point
   const refused: [SettingName, string][] = [
     ['data', ''],
+    ['host', ''],
+    ['port', '65536'],
+    ['link-host', 'http://chat.example.org'], ['link-host', 'a b'], ['link-host', 'chat:0'], ['link-host', 'chat:65536'], ['link-host', '2001:db8::1'], ['link-host', '-a'],
+    ['registration', 'opened'],
+    ['quota', '5'],
+    ['requests-per-second', '0'],
     ['v2.host', ''],
     ['v2.port', '65536'], ['v2.port', '-1'], ['v2.port', '1.5'], ['v2.port', '0x10'], ['v2.port', ' 1'], ['v2.port', ''],
     ['v2.private-ids', 'yes'],
@@ -103,6 +125,35 @@ suite('settings', () => {
     await assert.rejects(read({ file: '/nowhere/at.all' }), /\/nowhere\/at\.all cannot be read/)
     await assert.rejects(read({ toml: '\n\nport = = 1' }), /server\.toml, line 3/)
     await assert.rejects(read({ portInfo: 'twelve' }), /port\.info is "twelve"/)
+  })
+
+  test('that make no sense together are mistakes', async () => {
+    const contradictions: [Partial<Record<SettingName, string>>, RegExp][] = [
+      [{ 'tls-cert': 'cert.pem' }, /--tls-cert and --tls-key belong together/],
+      [{ 'tls-key': 'key.pem' }, /--tls-cert and --tls-key belong together/],
+      [{ 'behind-proxy': 'true' }, /--behind-proxy needs --link-host/],
+      [
+        { 'behind-proxy': 'true', 'link-host': 'chat.example', 'tls-cert': 'cert.pem', 'tls-key': 'key.pem' },
+        /--behind-proxy leaves TLS to the proxy/,
+      ],
+    ]
+    for (const [flags, says] of contradictions)
+      await assert.rejects(read({ flags }), (error) => error instanceof ConfigError && says.test(error.message))
+    await read({ flags: { 'behind-proxy': 'true', 'link-host': 'chat.example' } })
+  })
+
+  test('say whether other machines can reach the server', async () => {
+    for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost'])
+      assert.equal(isExposed(await read({ flags: { host } })), false, host)
+    for (const host of ['0.0.0.0', '::', '192.0.2.1', 'chat.example'])
+      assert.equal(isExposed(await read({ flags: { host } })), true, host)
+    assert(isExposed(await read({ flags: { 'behind-proxy': 'true', 'link-host': 'chat.example' } })))
+  })
+
+  test('tell in words what counts where nobody says anything', () => {
+    assert.equal(defaultOf('port'), '8470')
+    assert.equal(defaultOf('registration'), 'open on loopback, invite elsewhere')
+    for (const name of Object.keys(settings) as SettingName[]) assert.doesNotMatch(defaultOf(name), /undefined/)
   })
 
   test('have a flag and a variable each, and no two the same', () => {

@@ -1,0 +1,81 @@
+/** The whole server, as `messageu serve` starts it, in a process of its own, with a back door for filling it. */
+import { randomBytes } from 'node:crypto'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { DatabaseSync } from 'node:sqlite'
+import { parseLink } from '@messageu/protocol/v3'
+import type { ObjectChange, ObjectKind } from '../packages/server/src/archive.ts'
+import { readConfig } from '../packages/server/src/config.ts'
+import { openLog } from '../packages/server/src/log.ts'
+import { startServer } from '../packages/server/src/main.ts'
+import { databaseFile } from '../packages/server/src/storage/folder.ts'
+import { openSqlite } from '../packages/server/src/storage/sqlite.ts'
+import { serveTasks } from './children.ts'
+
+let folder = ''
+const delay = monitorEventLoopDelay({ resolution: 1 })
+const accountsPerStep = 500
+
+export const tasks = {
+  async open({ folder: data, flags }: { folder: string; flags: Readonly<Record<string, string>> }) {
+    folder = data
+    const config = readConfig({
+      flags: { data, port: '0', 'v2.port': '0', 'disk-reserve': '0%', 'requests-per-second': '1000000', ...flags },
+      environment: {},
+      file: undefined,
+      workingFolder: data,
+    })
+    const server = await startServer(config, openLog('warn'))
+    delay.enable()
+    const { port, serverKey } = parseLink(server.link)
+    return { port, serverKey: Buffer.from(serverKey).toString('base64'), isTls: 'tls-cert' in flags }
+  },
+
+  /** Writes what so many accounts would leave in the tables, before the server is opened. Nobody can use them. */
+  async fillAccounts({ folder: data, count }: { folder: string; count: number }): Promise<void> {
+    await using storage = await openSqlite({ folder: data, nowMs: Date.now, diskReserveShare: 0 })
+    for (let first = 0; first < count; first += accountsPerStep) {
+      const batch = Array.from({ length: Math.min(accountsPerStep, count - first) }, (_, i) => accountOf(first + i))
+      await storage.archive.step({ objects: batch.flat() })
+    }
+  },
+
+  /** 99th percentile of the event loop's delay since the last call, in milliseconds. */
+  loopDelay(): number {
+    const p99 = delay.percentile(99) / 1e6
+    delay.reset()
+    return p99
+  },
+
+  rows(): number {
+    const database = new DatabaseSync(databaseFile(folder), { readOnly: true })
+    const { rows } = database.prepare('SELECT count(*) AS rows FROM messages').get() as { rows: number }
+    database.close()
+    return rows
+  },
+
+  memory(): number {
+    globalThis.gc?.()
+    return process.memoryUsage.rss()
+  },
+}
+
+/** Objects of the kinds and sizes that an account with one device consists of. */
+function accountOf(index: number): ObjectChange[] {
+  const account = randomBytes(32)
+  const device = randomBytes(16)
+  const number = Buffer.alloc(8)
+  number.writeBigUInt64BE(BigInt(10_000_000 + index))
+  const name = Buffer.from(`filled${index}`)
+  const object = (kind: ObjectKind, key: Uint8Array, value: Uint8Array): ObjectChange => ({ kind, key, value })
+  return [
+    object('account', account, randomBytes(100)),
+    object('accountNumber', number, account),
+    object('listEntry', Buffer.concat([account, Buffer.from([0, 0, 0, 1])]), randomBytes(450)),
+    object('name', name, account),
+    object('nameOrder', name, account),
+    object('device', device, randomBytes(41)),
+    object('deviceNumber', number, device),
+  ]
+}
+
+serveTasks(tasks)

@@ -1,0 +1,408 @@
+import type { Duplex } from 'node:stream'
+import { decode, encode, ProtocolError, reasons } from '@messageu/protocol'
+import {
+  answers,
+  type Caller,
+  events,
+  type Frame,
+  type Hello,
+  limits,
+  type Nonce,
+  operations,
+  Proof,
+  Refusal,
+  RefusedError,
+  readFrames,
+  refusalOf,
+  type SessionOpened,
+  writeFrame,
+} from '@messageu/protocol/v3'
+import type { RawData, WebSocket } from 'ws'
+import type { Archive } from '../archive.ts'
+import type { Deadlined } from '../v2/deadlines.ts'
+import type { Routes } from './dispatch.ts'
+import type { Figures } from './figures.ts'
+import type { ServerIdentity } from './identity.ts'
+import type { V3Limits } from './limits.ts'
+import type { OpenSessions } from './open-sessions.ts'
+import { judgeProof, mayOpen, type Place, unproved } from './prove.ts'
+import { ProvedSession } from './proved-session.ts'
+import type { Bucket, Rates } from './rates.ts'
+import type { Device, Services } from './services.ts'
+import { type Ending, endings, next, type SessionEvent, type SessionState } from './session.ts'
+import { type Turn, Wire } from './wire.ts'
+
+/** What the listener shares with every connection. */
+export interface ConnectionHost {
+  readonly services: Services
+  readonly sessions: OpenSessions
+  readonly archive: Pick<Archive, 'position' | 'sends' | 'acknowledged'>
+  readonly identity: ServerIdentity
+  readonly routes: Routes
+  readonly limits: V3Limits
+  readonly figures: Figures
+  readonly turn: Turn
+  /** What is asked without a proof, by address; `undefined` for those who may ask without limit. */
+  strangerRate(remote: string): Bucket | undefined
+  readonly deviceRates: Rates<number>
+  /** Bytes of requests that are being served, over all connections. */
+  readonly underWay: { bytes: number }
+  watch(connection: Connection): void
+  /** A request could not be served for a reason that the operator should know. */
+  failed(operation: string, error: unknown): void
+  closed(connection: Connection, why: Ending | undefined): void
+}
+
+export interface Peer {
+  /** The address that rates are counted for. */
+  readonly remote: string
+  readonly host: string
+  /** Looked up when a proof comes: the certificate that this very connection has shown. */
+  shownCertificate(): Place['certificate']
+}
+
+/**
+ * One WebSocket: says hello, hears one proof, and then serves the requests of one device. What it is in comes from
+ * `next`; what follows from that is done here. Protocol 3 §2 and §3.
+ */
+export class Connection implements Deadlined {
+  deadline: number
+  readonly remote: string
+  readonly #socket: WebSocket
+  readonly #transport: Duplex & { readonly bytesRead?: number }
+  readonly #peer: Peer
+  readonly #host: ConnectionHost
+  readonly #wire: Wire
+  /** Numbers of the requests without an answer. */
+  readonly #outstanding = new Set<number>()
+  #state: SessionState
+  #session: ProvedSession | undefined
+  #rate: Bucket | undefined
+  /** When the last whole message or sign of life came, and when the last byte. */
+  #messageAt: number
+  #heardAt: number
+  #heardBytes = 0
+  /** When the bytes were counted last. */
+  #lookedAt: number
+  /** Whether the peer was asked for a sign since. */
+  #isAsked = false
+
+  constructor(socket: WebSocket, transport: Duplex, peer: Peer, host: ConnectionHost) {
+    this.#socket = socket
+    this.#transport = transport
+    this.#peer = peer
+    this.#host = host
+    this.remote = peer.remote
+    this.#wire = new Wire(socket, host.turn, host.figures)
+    this.#wire.onDrain(() => this.#readOn())
+    this.#messageAt = this.#heardAt = this.#lookedAt = this.#now()
+    this.deadline = this.#heardAt + limits.proofMs
+    const nonce = host.services.random(32) as Nonce // as many bytes as one has
+    this.#state = { phase: 'greeted', nonce, asks: 0 }
+    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
+    socket.on('ping', () => this.#alive())
+    socket.on('pong', () => this.#alive())
+    socket.on('error', () => this.#happen({ kind: 'end', why: 'malformed' })) // ws has said why in its close
+    socket.on('close', () => this.#onClose())
+    this.#say('hello', nonce)
+  }
+
+  get isOpen(): boolean {
+    return this.#state.phase === 'open'
+  }
+
+  get #isClosing(): boolean {
+    return this.#state.phase === 'closing'
+  }
+
+  get wire(): Wire {
+    return this.#wire
+  }
+
+  /** Tells an open session that the server stops; ends as soon as what is under way is answered. */
+  stop(retryAfterMs: number): void {
+    if (this.isOpen) this.#session?.notice({ kind: 'stopping', body: { retryAfterMs } })
+    this.#happen({ kind: 'stop' })
+    this.#endIfIdle()
+  }
+
+  end(why: Ending): void {
+    this.#happen({ kind: 'end', why })
+  }
+
+  expire(): void {
+    const now = this.#now()
+    const { phase } = this.#state
+    if (phase === 'open' || phase === 'leaving') this.#lookForSigns(now)
+    else if (phase === 'closing') this.#socket.terminate()
+    else {
+      this.deadline = now + limits.proofMs // while the proof is being judged
+      this.#happen({ kind: 'late' })
+    }
+  }
+
+  // ─── what comes in ───
+
+  #onMessage(data: RawData, isBinary: boolean): void {
+    this.#alive()
+    if (this.#isClosing) return
+    if (!isBinary) {
+      this.#happen({ kind: 'end', why: 'text' })
+      return
+    }
+    const message = data as Buffer // `nodebuffer` is the type that ws gives unless it is told otherwise
+    this.#host.figures.receivedBytes += message.length
+    for (const frame of this.#framesOf(message)) {
+      if (this.#isClosing) return
+      this.#onFrame(frame)
+    }
+    if (this.#mustPause()) this.#socket.pause()
+  }
+
+  #framesOf(message: Buffer): Frame[] {
+    try {
+      return readFrames(message)
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.#happen({ kind: 'end', why: 'malformed' })
+      return []
+    }
+  }
+
+  #onFrame(frame: Frame): void {
+    const { request, body } = frame
+    if (request === 0 || this.#outstanding.has(request)) {
+      this.#happen({ kind: 'end', why: 'malformed' }) // an answer to it could be taken for another one's
+      return
+    }
+    this.#outstanding.add(request)
+    this.#host.underWay.bytes += body.length
+    try {
+      if (frame.code === operations.prove.code) this.#onProof(frame)
+      else this.#onRequest(frame)
+    } catch (error) {
+      this.#refuse(frame, error)
+    }
+  }
+
+  #onRequest(frame: Frame): void {
+    const route = this.#host.routes[frame.code]
+    if (route === undefined) throw new RefusedError('unknown-code', `there is no request ${frame.code}`)
+    this.#admit(route.caller)
+    const timed = route.name === 'send' ? this.#host.figures.timing() : undefined
+    route.serve(
+      this.#host.services,
+      this.#session ?? this.#peer,
+      frame.body,
+      (answer) => {
+        timed?.()
+        if (route.name === 'send' || route.name === 'commit') this.#host.figures.acceptedMessages += 1
+        this.#answer(frame, answer)
+      },
+      (error) => this.#refuse(frame, error),
+    )
+  }
+
+  /** Whether this may be asked here and now. Throws `RefusedError`. */
+  #admit(caller: Caller): void {
+    const { limits: own, underWay } = this.#host
+    const { phase } = this.#state
+    if (phase === 'leaving') throw new RefusedError('stopping', 'the server is stopping', { retryAfterMs: 1000 })
+    if (phase !== 'open') {
+      if (caller !== 'anyone' || phase !== 'greeted') throw new RefusedError('unproved', 'prove the session first')
+      this.#happen({ kind: 'ask' })
+      if (this.#isClosing) throw new RefusedError('limited', 'prove the session first')
+      this.#spend(this.#host.strangerRate(this.remote))
+    } else {
+      if (caller === 'admin' && this.#session?.device.account.isAdmin !== true)
+        throw new RefusedError('not-permitted', 'not for this account')
+      this.#spend(this.#rate)
+    }
+    if (this.#outstanding.size > limits.outstandingMax)
+      throw new RefusedError('limited', `more than ${limits.outstandingMax} requests without an answer`)
+    if (underWay.bytes > own.underWayBytesMax)
+      throw new RefusedError('busy', 'too much is under way', { retryAfterMs: own.retryAfterMs })
+  }
+
+  #spend(bucket: Bucket | undefined): void {
+    const retryAfterMs = bucket?.take(this.#now()) ?? 0
+    if (retryAfterMs > 0) throw new RefusedError('limited', 'too many requests', { retryAfterMs })
+  }
+
+  // ─── the proof ───
+
+  #onProof(frame: Frame): void {
+    const state = this.#state
+    if (state.phase !== 'greeted') throw new RefusedError('not-permitted', 'a session is proved once')
+    this.#spend(this.#host.strangerRate(this.remote))
+    const proof = decode(Proof, frame.body)
+    this.#happen({ kind: 'proof' })
+    this.#prove(proof, state.nonce).then(
+      (opened) => this.#open(frame, opened),
+      (error: unknown) => {
+        this.#refuse(frame, error)
+        this.#happen({ kind: 'end', why: endingAfter(error) })
+      },
+    )
+  }
+
+  async #prove(proof: Proof, nonce: Nonce): Promise<SessionOpened> {
+    const { services, identity, archive, sessions } = this.#host
+    const place = { nonce, host: this.#peer.host, certificate: this.#peer.shownCertificate() }
+    const { device, signature } = await judgeProof(proof, place, { directory: services.directory, identity })
+    if (this.#state.phase !== 'proving') throw unproved() // gone meanwhile
+    this.#session = new ProvedSession(device, this)
+    sessions.enter(this.#session) // from here on the older one sends nothing more, so that the number below is final
+    const { highest } = await archive.sends(device.number)
+    const acknowledged = await archive.acknowledged(device.number)
+    if (!mayOpen(device)) throw unproved() // delisted while we waited
+    return {
+      signature,
+      ...identityOf(device),
+      sendNumber: highest,
+      acknowledged,
+      position: archive.position,
+      at: services.clock.nowMs(),
+    }
+  }
+
+  #open(frame: Frame, opened: SessionOpened): void {
+    const session = this.#session
+    this.#happen({ kind: 'proved' })
+    if (!this.isOpen || session === undefined) return // ended while it was judged
+    this.#answer(frame, encode(operations.prove.response, opened))
+    this.#rate = this.#host.deviceRates.of(session.device.number, this.#now())
+    this.deadline = this.#now() + limits.heartbeatMs
+    this.#host.watch(this)
+    this.#host.services.deliveries.attach(session).catch((error: unknown) => {
+      this.#host.failed('attach', error)
+      this.end('internal')
+    })
+  }
+
+  // ─── what goes out ───
+
+  #say(name: 'hello', nonce: Nonce): void {
+    const hello: Hello = {
+      minorMin: limits.minorMin,
+      minorMax: limits.minorMax,
+      incarnation: this.#host.identity.incarnation,
+      nonce,
+      serverKey: this.#host.identity.publicKey,
+      frameBytesMax: limits.frameBytesMax,
+      sealedBytesMax: limits.sealedBytesMax,
+      outstandingMax: limits.outstandingMax,
+    }
+    this.#wire.send(writeFrame({ code: events[name].code, request: 0, body: encode(events[name].body, hello) }))
+  }
+
+  #answer({ request, body: { length } }: Frame, body: Uint8Array): void {
+    this.#done(request, length)
+    if (this.#isClosing) return
+    this.#wire.send(writeFrame({ code: answers.done, request, body }))
+    if (this.#wire.backlog > this.#host.limits.backlogBytesEnd) this.end('busy')
+    this.#endIfIdle()
+  }
+
+  #refuse({ request, code, body: { length } }: Frame, error: unknown): void {
+    this.#done(request, length)
+    const refusal = refusalOf(error)
+    this.#host.figures.refused(refusal.reason)
+    if (refusal.reason === 'internal' || refusal.reason === 'damaged')
+      this.#host.failed(this.#host.routes[code]?.name ?? 'prove', error)
+    if (this.#isClosing) return
+    this.#wire.send(writeFrame({ code: answers.refused, request, body: encode(Refusal, refusal) }))
+    this.#endIfIdle()
+  }
+
+  #done(request: number, bytes: number): void {
+    this.#outstanding.delete(request)
+    this.#host.underWay.bytes -= bytes
+    this.#readOn()
+  }
+
+  // ─── its life ───
+
+  #happen(event: SessionEvent): void {
+    const before = this.#state
+    this.#state = next(before, event)
+    if (this.#state.phase !== 'closing' || before.phase === 'closing') return
+    this.#leave(before.phase)
+    this.deadline = this.#now() + this.#host.limits.goodbyeMs
+    this.#host.watch(this)
+    this.#wire.close(endings[this.#state.why].code, this.#state.why)
+    this.#socket.resume() // for the peer's own close
+  }
+
+  #endIfIdle(): void {
+    if (this.#state.phase === 'leaving' && this.#outstanding.size === 0) this.#happen({ kind: 'idle' })
+  }
+
+  #leave(phase: SessionState['phase']): void {
+    if (this.#session === undefined) return
+    this.#host.sessions.leave(this.#session)
+    if (phase === 'open' || phase === 'leaving') this.#host.services.deliveries.detach(this.#session)
+    this.#session = undefined
+  }
+
+  #onClose(): void {
+    const { phase } = this.#state
+    const why = this.#state.phase === 'closing' ? this.#state.why : undefined
+    this.#state = { phase: 'closing', why: why ?? 'timeout' } // whatever it was, it is over
+    this.#leave(phase)
+    this.#host.closed(this, why)
+  }
+
+  /** Whether more is under way, or waits to be taken by the peer, than lets us read on. */
+  #mustPause(): boolean {
+    return this.#outstanding.size >= limits.outstandingMax || this.#wire.backlog > this.#host.limits.backlogBytesMax
+  }
+
+  #readOn(): void {
+    if (this.#socket.isPaused && !this.#mustPause()) this.#socket.resume()
+  }
+
+  #alive(): void {
+    this.#messageAt = this.#heardAt = this.#now()
+    this.#isAsked = false
+  }
+
+  /** Asks after half of the time whether the peer is still there; a message that is on its way is a sign as well. */
+  #lookForSigns(now: number): void {
+    const { bytesRead = 0 } = this.#transport
+    if (bytesRead > this.#heardBytes && this.#messageAt < this.#lookedAt) this.#heardAt = now
+    this.#heardBytes = bytesRead
+    this.#lookedAt = now
+    const isReading = !this.#socket.isPaused // while we are the slow side, nobody is silent
+    const isSilent = isReading && now - this.#heardAt >= 2 * limits.heartbeatMs
+    const isEndless = isReading && this.#heardAt - this.#messageAt >= this.#host.limits.messageMs
+    if (isSilent || isEndless) {
+      this.end('timeout')
+      return
+    }
+    if (!this.#isAsked && now - this.#heardAt >= limits.heartbeatMs) {
+      this.#isAsked = true
+      this.#socket.ping()
+    }
+    const due = this.#heardAt + (this.#isAsked ? 2 : 1) * limits.heartbeatMs
+    this.deadline = due > now ? due : now + limits.heartbeatMs
+  }
+
+  #now(): number {
+    return this.#host.services.clock.monotonicMs()
+  }
+}
+
+function endingAfter(error: unknown): Ending {
+  if (!(error instanceof ProtocolError)) return 'internal'
+  return reasons[error.reason].retry === 'later' ? 'busy' : 'unproved'
+}
+
+function identityOf({ account }: Device): Pick<SessionOpened, 'account' | 'isAdmin' | 'listVersion' | 'listHash'> {
+  return {
+    account: account.id,
+    isAdmin: account.isAdmin,
+    listVersion: account.list.version,
+    listHash: account.list.hash,
+  }
+}

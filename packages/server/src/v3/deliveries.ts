@@ -1,0 +1,244 @@
+import { setImmediate } from 'node:timers/promises'
+import { type ConversationId, limits, RefusedError } from '@messageu/protocol/v3'
+import type { Archive } from '../archive.ts'
+import { boxOf } from './boxes.ts'
+import { mayRead } from './conversation.ts'
+import type { Ledgers } from './ledgers.ts'
+import { Letter } from './letters.ts'
+import { type Found, Mailbox } from './mailbox.ts'
+import { Outbound } from './outbound.ts'
+import type { Deliveries, Device, Session } from './services.ts'
+import type { Shelf } from './shelf.ts'
+import type { Trimming } from './trimming.ts'
+
+/** Unsent bytes of one session above which nothing more is pushed: what waits, waits in its box. */
+const backlogBytesMax = 2 ** 18
+/** What is read back for one session in one go. */
+const messagesPerRead = 256
+const bytesPerRead = 2 ** 18
+/** When a session comes back whose messages could not be read. */
+const failedMs = 5_000
+
+/** A box, and whose it is; undefined for a device's own. */
+export interface Place {
+  readonly box: number
+  readonly conversation: ConversationId | undefined
+}
+
+export interface DeliveriesParts {
+  readonly archive: Archive
+  readonly shelf: Shelf
+  readonly ledgers: Ledgers
+  readonly trimming: Trimming
+}
+
+/**
+ * Brings to each session what its device has not acknowledged. A session that has everything gets what is accepted as
+ * it becomes durable, from memory; any other reads on from the boxes, as far as it has credit and takes what it gets.
+ * Nothing is queued for anybody beside that. Protocol 3 §7.
+ */
+export class ServerDeliveries implements Deliveries {
+  readonly #parts: DeliveriesParts
+  readonly #outbound = new Map<number, Outbound>()
+
+  constructor(parts: DeliveriesParts) {
+    this.#parts = parts
+  }
+
+  /** How far a device has read for sure, by the session that it has; undefined without one. */
+  passedBy(device: number): number | undefined {
+    return this.#outbound.get(device)?.passed
+  }
+
+  /** Whether the session of a device has got everything that there is for it. */
+  isLive(device: number): boolean {
+    return this.#outbound.get(device)?.isLive === true
+  }
+
+  async attach(session: Session): Promise<void> {
+    const { archive, ledgers } = this.#parts
+    const { device } = session
+    const outbound = new Outbound(session)
+    const earlier = this.#outbound.get(device.number)
+    if (earlier !== undefined) this.detach(earlier.session)
+    this.#outbound.set(device.number, outbound)
+    const acknowledged = await archive.acknowledged(device.number)
+    const mailbox = new Mailbox(archive, acknowledged)
+    outbound.begin(mailbox)
+    // from here on whatever becomes durable is added; what was there before is found now
+    const ledger = await ledgers.of(device.account)
+    mailbox.add(boxOf('welcome', device.number), undefined)
+    for (const [number, conversation] of ledger.conversations()) {
+      mailbox.add(boxOf('application', number), conversation)
+      mailbox.add(boxOf('handshake', number), conversation)
+    }
+    outbound.isWhole = true
+    session.onDrain(() => this.#resume(outbound))
+    this.#go(outbound)
+  }
+
+  detach(session: Session): void {
+    const outbound = this.#outbound.get(session.device.number)
+    if (outbound?.session !== session) return
+    this.#outbound.delete(session.device.number)
+    this.#parts.trimming.remember(session.device.number, outbound.passed)
+  }
+
+  credit(session: Session, { messages, bytes }: { messages: number; bytes: number }): void {
+    const outbound = this.#of(session)
+    outbound.credit.messages = Math.min(outbound.credit.messages + messages, limits.creditMessagesMax)
+    outbound.credit.bytes = Math.min(outbound.credit.bytes + bytes, limits.creditBytesMax)
+    this.#resume(outbound)
+  }
+
+  async acknowledge(session: Session, through: number): Promise<void> {
+    const outbound = this.#of(session)
+    if (through > outbound.delivered)
+      throw new RefusedError('not-permitted', 'more was acknowledged than was delivered')
+    outbound.stored = Math.max(outbound.stored, through)
+    while (outbound.acknowledged < through) {
+      // what comes while one is under way goes into the next one together
+      outbound.acknowledging ??= this.#acknowledge(outbound).finally(() => {
+        outbound.acknowledging = undefined
+      })
+      await outbound.acknowledging
+    }
+    this.#resume(outbound)
+  }
+
+  /** A message is durable: whoever has everything before it gets it now, others find it in the box. */
+  arrived(letter: Letter, position: number, from: Place, recipients: ReadonlySet<number>): void {
+    letter.place(position)
+    for (const number of recipients) {
+      const outbound = this.#outbound.get(number)
+      if (outbound !== undefined) this.#offer(outbound, letter, position, from)
+    }
+  }
+
+  #of(session: Session): Outbound {
+    const outbound = this.#outbound.get(session.device.number)
+    if (outbound?.session !== session) throw new RefusedError('not-permitted', 'another session of the device is newer')
+    return outbound
+  }
+
+  #offer(outbound: Outbound, letter: Letter, position: number, { box, conversation }: Place): void {
+    const { mailbox, session } = outbound
+    if (mailbox === undefined || position <= mailbox.place) return // it is found, or was found, in the box
+    if (!outbound.isLive || !mayPush(outbound)) {
+      outbound.isLive = false
+      mailbox.add(box, conversation)
+      if (!outbound.isBlocked && hasCredit(outbound)) this.#go(outbound)
+      return
+    }
+    mailbox.pass(position)
+    if (isFor(session.device, letter)) push(outbound, { letter, position, conversation })
+    else this.#parts.trimming.moved(session.device.number)
+  }
+
+  /** Something may be possible that was not before. */
+  #resume(outbound: Outbound): void {
+    outbound.isBlocked = false
+    this.#go(outbound)
+  }
+
+  #go(outbound: Outbound): void {
+    if (outbound.isReading || outbound.isLive || !outbound.isWhole || !outbound.session.isOpen) return
+    outbound.isReading = true
+    this.#readOn(outbound).catch(() => outbound.session.end({ kind: 'stopping', body: { retryAfterMs: failedMs } }))
+  }
+
+  async #readOn(outbound: Outbound): Promise<void> {
+    const { session, mailbox } = outbound
+    try {
+      while (mailbox !== undefined && session.isOpen) {
+        if (mailbox.isEmpty) {
+          outbound.isLive = true
+          break
+        }
+        if (!hasCredit(outbound)) break
+        if (isFull(session)) {
+          await setImmediate() // by then what was queued in this turn was handed to the network
+          outbound.isBlocked = isFull(session)
+          if (outbound.isBlocked) break
+        }
+        for (const taken of await this.#take(outbound, mailbox)) if (session.isOpen) push(outbound, taken)
+      }
+    } finally {
+      outbound.isReading = false
+    }
+    if (outbound.isLive) this.#parts.trimming.moved(session.device.number)
+  }
+
+  /** The next messages, in order: as many as there is credit for. What is not for the device is passed over. */
+  async #take({ credit, session }: Outbound, mailbox: Mailbox): Promise<Taken[]> {
+    const found: Found[] = []
+    const messagesMax = Math.min(credit.messages, messagesPerRead)
+    const bytesMax = Math.min(credit.bytes, bytesPerRead)
+    for (let bytes = 0; found.length < messagesMax && bytes < bytesMax; ) {
+      const next = mailbox.take()
+      if (next === undefined) break
+      bytes += next.waiting.bytes
+      found.push(next)
+    }
+    const stored = await this.#parts.archive.read(found.map(({ waiting }) => waiting))
+    const taken: Taken[] = []
+    for (const [i, { waiting, conversation }] of found.entries()) {
+      const content = stored[i]?.content
+      if (content === undefined) continue // damaged: `explain` tells that it is lost
+      const letter = await this.#letterOf(content, waiting.position, { conversation, device: session.device })
+      if (letter !== undefined) taken.push({ letter, position: waiting.position, conversation })
+    }
+    return taken
+  }
+
+  async #letterOf(
+    content: Uint8Array,
+    position: number,
+    { conversation: id, device }: { conversation: ConversationId | undefined; device: Device },
+  ): Promise<Letter | undefined> {
+    if (id === undefined) return Letter.fromDeviceBox(content, position)
+    const letter = Letter.fromBox(content, id, position)
+    const conversation = this.#parts.shelf.peek(id) ?? (await this.#parts.shelf.find(id))
+    if (letter === undefined || conversation === undefined || !isFor(device, letter)) return undefined
+    return mayRead(conversation.state, device.number, letter.sequence) ? letter : undefined
+  }
+
+  async #acknowledge(outbound: Outbound): Promise<void> {
+    const { archive, trimming } = this.#parts
+    const device = outbound.session.device.number
+    const through = outbound.stored
+    const box = boxOf('welcome', device)
+    const trims = archive.countOf(box) > 0 ? [{ box, through }] : []
+    await archive.step({ acknowledged: { device, through }, trims })
+    for (const conversation of outbound.took(through)) trimming.note(conversation, device)
+    trimming.moved(device)
+  }
+}
+
+interface Taken {
+  readonly letter: Letter
+  readonly position: number
+  readonly conversation: ConversationId | undefined
+}
+
+function push(outbound: Outbound, { letter, position, conversation }: Taken): void {
+  outbound.pushed(conversation, position, letter.sealedBytes)
+  outbound.session.send(letter.frame)
+}
+
+/** One's own messages do not come back; one's own commits do: they take effect at their place in the sequence. */
+function isFor({ number }: Device, letter: Letter): boolean {
+  return !letter.isApplication || letter.sender !== number
+}
+
+function mayPush(outbound: Outbound): boolean {
+  return hasCredit(outbound) && !isFull(outbound.session) && outbound.session.device.isListed
+}
+
+function hasCredit({ credit }: Outbound): boolean {
+  return credit.messages > 0 && credit.bytes > 0
+}
+
+function isFull({ backlog }: Session): boolean {
+  return backlog > backlogBytesMax
+}

@@ -1,0 +1,74 @@
+import type { ConversationId } from '@messageu/protocol/v3'
+import { keyOf } from './conversation.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { Session } from './services.ts'
+
+/** A conversation of which something was delivered and not acknowledged. */
+interface Delivered {
+  readonly conversation: ConversationId
+  newest: number
+}
+
+/** The way of messages to one session. */
+export class Outbound {
+  readonly session: Session
+  /** Undefined until it is known what the device has acknowledged. */
+  #mailbox: Mailbox | undefined
+  /** Whether all boxes of the device are in the mailbox. */
+  isWhole = false
+  /** Nothing waits: what is accepted is pushed at once. */
+  isLive = false
+  /** More was queued than the network takes, and it says when there is room. */
+  isBlocked = false
+  /** Something was taken from the mailbox and is being read. */
+  isReading = false
+  credit = { messages: 0, bytes: 0 }
+  /** The newest position that was pushed or acknowledged. */
+  delivered = 0
+  /** Up to where the device says that it has stored everything, and up to where that is durable. */
+  stored = 0
+  acknowledged = 0
+  acknowledging: Promise<void> | undefined
+  readonly #unacknowledged = new Map<string, Delivered>()
+
+  constructor(session: Session) {
+    this.session = session
+  }
+
+  get mailbox(): Mailbox | undefined {
+    return this.#mailbox
+  }
+
+  /** Everything up to here was stored by the device, or was not for it. */
+  get passed(): number {
+    const isAwaited = this.delivered > this.acknowledged || this.isReading
+    return isAwaited ? this.acknowledged : Math.max(this.acknowledged, this.#mailbox?.place ?? 0)
+  }
+
+  begin(mailbox: Mailbox): void {
+    this.#mailbox = mailbox
+    this.#mailbox = mailbox
+    this.delivered = mailbox.place
+    this.acknowledged = mailbox.place
+  }
+
+  /** A message was pushed. */
+  pushed(conversation: ConversationId | undefined, position: number, bytes: number): void {
+    this.credit.messages -= 1
+    this.credit.bytes -= bytes
+    this.delivered = position
+    if (conversation === undefined) return
+    const key = keyOf(conversation)
+    const before = this.#unacknowledged.get(key)
+    if (before === undefined) this.#unacknowledged.set(key, { conversation, newest: position })
+    else before.newest = position
+  }
+
+  /** An acknowledgement is durable. Returns the conversations of which something was delivered and not acknowledged. */
+  took(through: number): ConversationId[] {
+    this.acknowledged = Math.max(this.acknowledged, through)
+    const touched = Array.from(this.#unacknowledged.values(), ({ conversation }) => conversation)
+    for (const [key, { newest }] of this.#unacknowledged) if (newest <= through) this.#unacknowledged.delete(key)
+    return touched
+  }
+}

@@ -1,0 +1,255 @@
+import assert from 'node:assert'
+import { decode, encode, u64 } from '@messageu/protocol'
+import type { ConversationId } from '@messageu/protocol/v3'
+import type { Archive, ObjectChange, Step, Stepped } from '../archive.ts'
+import {
+  type Conversation,
+  type ConversationState,
+  decodeConversation,
+  encodeConversation,
+  keyOf,
+  newConversation,
+  open,
+} from './conversation.ts'
+import { handshakeKey } from './conversationkeys.ts'
+import type { Ledgers } from './ledgers.ts'
+import { sequenceIn } from './letters.ts'
+import { membershipChanges, membershipObject } from './memberships.ts'
+import { numberKey } from './numbers.ts'
+
+/** Conversations that are remembered, and at times twice as many. */
+const conversationsMax = 50_000
+
+/**
+ * Called with the positions of a step's messages when it is durable, before anything that became durable later: so that
+ * sessions get messages in the order of their positions.
+ */
+type OnDurable = (positions: readonly number[]) => void
+
+/** What a step does to a conversation. */
+export interface Advance {
+  readonly state: ConversationState
+  readonly sequence: number
+}
+
+/**
+ * The conversations that were used lately, as they are with every step that is under way. What is decided on them is
+ * decided and called in one go; a step that fails takes back what it did, and whatever was built on it.
+ */
+export class Shelf {
+  readonly #archive: Archive
+  readonly #ledgers: Ledgers
+  readonly #max: number
+  #young = new Map<string, Conversation>()
+  #old = new Map<string, Conversation>()
+  readonly #loading = new Map<string, Promise<Conversation | undefined>>()
+
+  constructor(archive: Archive, ledgers: Ledgers, max: number = conversationsMax) {
+    this.#archive = archive
+    this.#ledgers = ledgers
+    this.#max = max
+  }
+
+  /** What is in memory. */
+  peek(id: ConversationId): Conversation | undefined {
+    return this.#get(keyOf(id))
+  }
+
+  /** Whether this is still the one object for its conversation: to be asked after every wait. */
+  holds(conversation: Conversation): boolean {
+    return this.#get(conversation.key) === conversation
+  }
+
+  async find(id: ConversationId): Promise<Conversation | undefined> {
+    return this.peek(id) ?? (await this.#load(id))
+  }
+
+  async findByNumber(number: number): Promise<Conversation | undefined> {
+    const id = await this.#archive.get('conversationNumber', numberKey(number))
+    return id && (await this.find(id as ConversationId)) // written from an id
+  }
+
+  /** Begins a conversation. Its id must be free, and nothing may have been waited for since that was found. */
+  begin(
+    id: ConversationId,
+    { number, change }: { number: number; change: ObjectChange },
+    state: ConversationState,
+    objects: readonly ObjectChange[],
+  ): Promise<Stepped> {
+    const conversation = newConversation(id, number, state, { durable: undefined, sequence: 0 })
+    this.#put(conversation)
+    const numbered: ObjectChange = { kind: 'conversationNumber', key: numberKey(number), value: id }
+    const step = { objects: [change, numbered, ...objects] }
+    return this.#advance(conversation, undefined, { state, sequence: 0 }, step, () => {})
+  }
+
+  /** Takes a conversation to its next state. */
+  change(
+    conversation: Conversation,
+    next: Advance,
+    step: Step = {},
+    onDurable: OnDurable = () => {},
+  ): Promise<Stepped> {
+    return this.#advance(conversation, conversation.state, next, step, onDurable)
+  }
+
+  /** Takes a conversation to its next sequence, by one message: its state stays. */
+  append(conversation: Conversation, step: Step, onDurable: OnDurable): Promise<Stepped> {
+    assert(this.holds(conversation), 'nothing was waited for since the decision')
+    const { state, sequence, failures } = conversation
+    conversation.sequence = sequence + 1
+    conversation.underWay += 1
+    return this.#archive.step(step).then(
+      (stepped) => {
+        conversation.underWay -= 1
+        conversation.durableSequence = sequence + 1
+        onDurable(stepped.positions)
+        return stepped
+      },
+      (error: unknown) => {
+        conversation.underWay -= 1
+        this.#undo(conversation, state, sequence, failures)
+        throw error
+      },
+    )
+  }
+
+  /** Does something about what lies in the boxes, while the conversation itself stays as it is. */
+  async maintain(conversation: Conversation, step: Step): Promise<void> {
+    assert(this.holds(conversation), 'nothing was waited for since the decision')
+    conversation.underWay += 1 // it must not be read from the archive while its boxes change
+    try {
+      await this.#archive.step(step)
+    } finally {
+      conversation.underWay -= 1
+    }
+  }
+
+  #advance(
+    conversation: Conversation,
+    before: ConversationState | undefined,
+    { state, sequence }: Advance,
+    { objects = [], ...step }: Step,
+    onDurable: OnDurable,
+  ): Promise<Stepped> {
+    assert(this.holds(conversation), 'nothing was waited for since the decision')
+    const { id, sequence: sequenceBefore, failures } = conversation
+    const memberships = membershipChanges(id, before, state)
+    conversation.state = state
+    conversation.sequence = sequence
+    conversation.underWay += 1
+    this.#ledgers.apply(conversation.number, memberships, 'after')
+    const done = this.#archive
+      .step({
+        ...step,
+        objects: [
+          ...objects,
+          { kind: 'conversation', key: id, value: encodeConversation(conversation, state, sequence) },
+          ...memberships.map((change) => membershipObject(conversation, change)),
+        ],
+      })
+      .then(
+        (stepped) => {
+          conversation.underWay -= 1
+          conversation.durable = state
+          conversation.durableSequence = sequence
+          this.#noteEnds(state, sequence, stepped.positions.at(-1))
+          this.#ledgers.apply(conversation.number, memberships, 'after')
+          onDurable(stepped.positions)
+          return stepped
+        },
+        (error: unknown) => {
+          conversation.underWay -= 1
+          this.#undo(conversation, before, sequenceBefore, failures)
+          throw error
+        },
+      )
+    conversation.settled = done.then(
+      () => undefined,
+      () => undefined,
+    )
+    return done
+  }
+
+  /** Intervals that ended by a step that is durable now: everything that they may read is placed. */
+  #noteEnds({ intervals }: ConversationState, sequence: number, position: number = this.#archive.position): void {
+    for (const each of intervals) if (each.through === sequence && each.until === open) each.until = position
+  }
+
+  /** Steps fail with all that were built on them: the first to be told takes everything back. */
+  #undo(conversation: Conversation, before: ConversationState | undefined, sequence: number, failures: number): void {
+    if (conversation.failures !== failures) return
+    conversation.failures += 1
+    const { id, number, state } = conversation
+    this.#ledgers.apply(number, membershipChanges(id, before, state), 'before')
+    conversation.sequence = sequence
+    if (before !== undefined) {
+      conversation.state = before
+      return
+    }
+    this.#young.delete(conversation.key)
+    this.#old.delete(conversation.key)
+  }
+
+  #get(key: string): Conversation | undefined {
+    const young = this.#young.get(key)
+    if (young !== undefined) return young
+    const old = this.#old.get(key)
+    if (old !== undefined) {
+      this.#old.delete(key)
+      this.#put(old)
+    }
+    return old
+  }
+
+  #put(conversation: Conversation): void {
+    this.#young.set(conversation.key, conversation)
+    if (this.#young.size < this.#max) return
+    const carried = this.#old.entries().filter(([, { underWay }]) => underWay > 0)
+    const young = new Map(carried)
+    this.#old = this.#young
+    this.#young = young
+  }
+
+  #load(id: ConversationId): Promise<Conversation | undefined> {
+    const key = keyOf(id)
+    const loading = this.#loading.get(key) ?? this.#read(id, key).finally(() => this.#loading.delete(key))
+    this.#loading.set(key, loading)
+    return loading
+  }
+
+  async #read(id: ConversationId, key: string): Promise<Conversation | undefined> {
+    const bytes = await this.#archive.get('conversation', id)
+    if (bytes === undefined) return this.#get(key) // or it was begun meanwhile
+    const { number, sequence, state } = decodeConversation(bytes)
+    const conversation = newConversation(id, number, state, { durable: state, sequence })
+    // an end that was not noted before the restart stands before what is newest now
+    const newest = Math.max(...Object.values(conversation.boxes).map((box) => this.#archive.newestOf(box)))
+    for (const each of state.intervals) if (each.through !== open && each.until === open) each.until = newest
+    conversation.sequence = await this.#newestSequence(conversation)
+    conversation.durableSequence = conversation.sequence
+    this.#put(conversation)
+    return conversation
+  }
+
+  /**
+   * The newest sequence that was given: where the state was written last, where the box of messages was emptied last, or
+   * where the newest message stands. If that one cannot be read, as high as it may be: no sequence is given twice.
+   */
+  async #newestSequence({ number, boxes, sequence }: Conversation): Promise<number> {
+    const emptied = await this.#archive.get('handshake', handshakeKey(number, 'sequence'))
+    const known = Math.max(sequence, emptied === undefined ? 0 : decode(u64, emptied))
+    const newest = this.#archive.newestOf(boxes.application)
+    if (newest === 0) return known
+    const waiting = this.#archive.reader(boxes.application, newest - 1).peek()
+    const [message] = waiting === undefined ? [] : await this.#archive.read([waiting])
+    const there = message && sequenceIn(message.content)
+    if (there !== undefined) return Math.max(known, there)
+    return known + this.#archive.countOf(boxes.application)
+  }
+}
+
+/** What has to be in the step that empties the box of messages: the sequence is told by nothing else then. */
+export function sequenceObject({ number, sequence }: Conversation): ObjectChange {
+  return { kind: 'handshake', key: handshakeKey(number, 'sequence'), value: encode(u64, sequence) }
+}

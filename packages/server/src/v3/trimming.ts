@@ -1,0 +1,180 @@
+import { ProtocolError } from '@messageu/protocol'
+import type { ConversationId } from '@messageu/protocol/v3'
+import type { Archive } from '../archive.ts'
+import { type Conversation, type ConversationState, type Interval, keyOf, open } from './conversation.ts'
+import type { Ledgers } from './ledgers.ts'
+import { Recent } from './recent.ts'
+import type { Directory } from './services.ts'
+import { type Shelf, sequenceObject } from './shelf.ts'
+
+/** From something passed to its trim: what passes meanwhile goes with it. */
+const delayMs = 250
+/** Conversations known to wait for somebody. Beyond that it is forgotten, and found out again. */
+const waitingMax = 100_000
+/** Devices without a session of which it is remembered how far they were. */
+const rememberedMax = 100_000
+
+/** Calls later, once. Returns how to call it off. */
+export type Schedule = (afterMs: number, run: () => void) => () => void
+
+export interface TrimmingParts {
+  readonly archive: Archive
+  readonly directory: Pick<Directory, 'deviceByNumber'>
+  readonly shelf: Shelf
+  readonly ledgers: Ledgers
+  readonly schedule: Schedule
+  /** How far the session of a device is; undefined without one. */
+  readonly passedBy: (device: number) => number | undefined
+}
+
+/** The reader that is farthest behind; nobody if all have read everything. */
+interface Slowest {
+  readonly device: number | undefined
+  readonly cursor: number
+}
+
+/**
+ * Forgets what every reader of a conversation has passed. Looks only at conversations in which somebody got on, and not
+ * at those that are known to wait for somebody else.
+ */
+export class Trimming implements Disposable {
+  readonly #parts: TrimmingParts
+  readonly #due = new Map<string, ConversationId>()
+  /** Which device a conversation waits for, and which conversations wait for a device. */
+  readonly #slowest = new Map<string, number>()
+  readonly #waiting = new Map<number, Map<string, ConversationId>>()
+  readonly #passed = new Recent<number>(rememberedMax)
+  #callOff: (() => void) | undefined
+  #sweeping: Promise<void> | undefined
+
+  constructor(parts: TrimmingParts) {
+    this.#parts = parts
+  }
+
+  /** `device`, or anybody, got on in a conversation. */
+  note(conversation: ConversationId, device?: number): void {
+    const slowest = this.#slowest.get(keyOf(conversation))
+    if (slowest === undefined || device === undefined || slowest === device) this.#add(conversation)
+  }
+
+  /** A device got on, or is no reader any more: whatever waits for it is looked at again. */
+  moved(device: number): void {
+    for (const conversation of this.#waiting.get(device)?.values() ?? []) this.#add(conversation)
+  }
+
+  /** The session of a device ends; so far it was. */
+  remember(device: number, passed: number): void {
+    this.#passed.set(String(device), passed)
+  }
+
+  /** Trims all that is due now. */
+  async sweep(): Promise<void> {
+    while (this.#due.size > 0) {
+      this.#sweeping ??= this.#trimDue().finally(() => {
+        this.#sweeping = undefined
+      })
+      await this.#sweeping
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#callOff?.()
+    this.#due.clear()
+  }
+
+  #add(conversation: ConversationId): void {
+    this.#due.set(keyOf(conversation), conversation)
+    this.#callOff ??= this.#parts.schedule(delayMs, () => {
+      this.#callOff = undefined
+      void this.sweep()
+    })
+  }
+
+  async #trimDue(): Promise<void> {
+    for (const [key, conversation] of this.#due) {
+      this.#due.delete(key)
+      try {
+        await this.#trim(key, conversation)
+      } catch (error) {
+        // nothing is lost: what stays is trimmed when something happens there, or by retention
+        if (!(error instanceof ProtocolError)) throw error
+      }
+    }
+  }
+
+  async #trim(key: string, id: ConversationId): Promise<void> {
+    const { archive, ledgers, shelf } = this.#parts
+    const conversation = await shelf.find(id)
+    if (conversation === undefined) return
+    const { state, boxes } = conversation
+    const slowest = await this.#slowestIn(state)
+    // whoever came or went meanwhile has to be looked at as well
+    if (!shelf.holds(conversation) || conversation.state !== state) return this.#add(id)
+
+    const through = slowest.cursor
+    const trims = Object.values(boxes)
+      .map((box) => ({ box, through: Math.min(through, archive.newestOf(box)) }))
+      .filter(({ box, through }) => (archive.reader(box, 0).peek()?.position ?? open) <= through)
+    if (trims.length > 0) {
+      await this.#forget(conversation, trims)
+      ledgers.peek(state.creator)?.recount(conversation.number)
+    }
+    this.#await(key, id, slowest.device)
+  }
+
+  async #forget(conversation: Conversation, trims: readonly { box: number; through: number }[]): Promise<void> {
+    const { archive, shelf } = this.#parts
+    const { application } = conversation.boxes
+    const isEmptied = trims.some(({ box, through }) => box === application && through >= archive.newestOf(box))
+    try {
+      await shelf.maintain(conversation, { trims, objects: isEmptied ? [sequenceObject(conversation)] : [] })
+    } catch (error) {
+      if (!isEmptied || !(error instanceof ProtocolError) || error.reason !== 'storage-full') throw error
+      // a full disk takes no object; the newest message tells the sequence as well, if it stays
+      const kept = trims.map(({ box, through }) => ({ box, through: box === application ? through - 1 : through }))
+      await shelf.maintain(conversation, { trims: kept })
+    }
+  }
+
+  /** Remembers whom a conversation waits for. */
+  #await(key: string, id: ConversationId, device: number | undefined): void {
+    const before = this.#slowest.get(key)
+    if (before !== undefined) this.#waiting.get(before)?.delete(key)
+    this.#slowest.delete(key)
+    if (device === undefined) return
+    if (this.#slowest.size >= waitingMax) {
+      this.#slowest.clear()
+      this.#waiting.clear()
+    }
+    this.#slowest.set(key, device)
+    const waiting = this.#waiting.get(device) ?? new Map<string, ConversationId>()
+    this.#waiting.set(device, waiting)
+    waiting.set(key, id)
+  }
+
+  async #slowestIn({ intervals }: ConversationState): Promise<Slowest> {
+    let slowest: Slowest = { device: undefined, cursor: open }
+    for (const interval of intervals) {
+      const cursor = await this.#cursorIn(interval)
+      if (cursor >= slowest.cursor || (await this.#isGone(interval.device))) continue
+      slowest = { device: interval.device, cursor }
+    }
+    return slowest
+  }
+
+  /** Everything up to here in a conversation has no meaning any more for whoever has this interval. */
+  async #cursorIn({ device, after, until }: Interval): Promise<number> {
+    const cursor = await this.#cursorOf(device)
+    return cursor >= until ? open : Math.max(cursor, after)
+  }
+
+  async #cursorOf(device: number): Promise<number> {
+    const passed = this.#parts.passedBy(device) ?? this.#passed.get(String(device)) ?? 0
+    return Math.max(passed, await this.#parts.archive.acknowledged(device))
+  }
+
+  async #isGone(device: number): Promise<boolean> {
+    const found = await this.#parts.directory.deviceByNumber(device)
+    return found === undefined || !found.isListed
+  }
+}
