@@ -37,7 +37,7 @@ function check(file: string, folder: string): void {
       problems.push(`${file}: ${target} leaves the package`)
     if (file.startsWith('packages/client/src/') && !file.includes('/node/') && target.includes('/node/'))
       problems.push(`${file}: ${target} is not for browsers`)
-    if (/packages\/e2ee\/src\/(?!conversation\/)/.test(file) && target === 'ts-mls')
+    if (/packages\/e2ee\/src\/(?!conversation\/)/.test(file) && /^ts-mls(?:\/|$)/.test(target))
       problems.push(`${file}: only src/conversation names the engine`)
     const operation = /\/operations\//.test(file)
     if (operation && /\/storage\/(?:sqlite|memory|postgres)/.test(target))

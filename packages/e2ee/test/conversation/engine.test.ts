@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  acceptAll,
+  type ClientState,
+  createCommit,
+  createGroup,
+  decodeMlsMessage,
+  emptyPskIndex,
+  encodeMlsMessage,
+  generateKeyPackage,
+  joinGroup,
+  type Proposal,
+  processPublicMessage,
+} from 'ts-mls'
+import { cryptoOf } from '../../src/conversation/algorithms.ts'
+import { engineConfig } from '../../src/conversation/epochs.ts'
+
+// The engine by itself, as installed: what `patches/` corrects has to be corrected. CONVERSATIONS E 1
+
+const config = engineConfig(() => true)
+const crypto = await cryptoOf('x25519')
+const capabilities = {
+  versions: ['mls10' as const],
+  ciphersuites: [crypto.name],
+  extensions: [],
+  proposals: [],
+  credentials: ['basic' as const],
+}
+
+function newPackage(name: number) {
+  const credential = { credentialType: 'basic' as const, identity: Uint8Array.of(name) }
+  return generateKeyPackage(credential, capabilities, { notBefore: 0n, notAfter: 2n ** 62n }, [], crypto)
+}
+
+/** `by` commits, everybody else follows, and whoever is added joins by the tree. */
+async function commit(states: ClientState[], by: number, proposals: readonly Proposal[] = []) {
+  const before = states[by]
+  assert.ok(before)
+  const made = await createCommit(
+    { state: before, pskIndex: emptyPskIndex, cipherSuite: crypto },
+    { wireAsPublicMessage: true, extraProposals: [...proposals] },
+  )
+  const [message] = decodeMlsMessage(encodeMlsMessage(made.commit), 0) ?? []
+  assert.ok(message?.wireformat === 'mls_public_message')
+  for (const [member, state] of states.entries()) {
+    if (member === by) continue
+    const followed = await processPublicMessage(state, message.publicMessage, emptyPskIndex, crypto, acceptAll)
+    states[member] = followed.newState
+  }
+  states[by] = made.newState
+  return made
+}
+
+async function add(states: ClientState[], by: number) {
+  const { publicPackage, privatePackage } = await newPackage(states.length)
+  const { welcome, newState } = await commit(states, by, [{ proposalType: 'add', add: { keyPackage: publicPackage } }])
+  assert.ok(welcome)
+  const tree = newState.ratchetTree
+  const joined = joinGroup(welcome, publicPackage, privatePackage, emptyPskIndex, crypto, tree, undefined, config)
+  states.push(await joined)
+}
+
+test('the ninth device joins although two parents list different unmerged leaves', async () => {
+  const { publicPackage, privatePackage } = await newPackage(0)
+  const states = [await createGroup(Uint8Array.of(1), publicPackage, privatePackage, [], crypto, config)]
+  for (let members = 1; members < 7; members++) await add(states, 0)
+  await commit(states, 4)
+  await add(states, 0)
+  await commit(states, 0)
+  await add(states, 0)
+  assert.equal(states.length, 9)
+  const authenticators = states.map(({ keySchedule }) => keySchedule.epochAuthenticator)
+  for (const authenticator of authenticators) assert.deepEqual(authenticator, authenticators[0])
+})
