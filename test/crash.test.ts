@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { enableCompileCache } from 'node:module'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { examine, openLog, readConfig, startServer } from '../packages/server/src/index.ts'
 import { Oracle } from './oracle.ts'
-import { compileCache, EndedEarly, ServerProcess, temporaryFolder } from './serverProcess.ts'
+import { compileCache, copyFolder, EndedEarly, ServerProcess, temporaryFolder } from './serverProcess.ts'
 import { needsStrace, readTrace, type Tracing } from './strace.ts'
 import { randomFrom, trouble } from './trouble.ts'
 
@@ -49,7 +49,7 @@ const firstDays: Story = {
 function laterDays(template: { folder: string; oracle: Oracle }): Story {
   return {
     async prepare(folder) {
-      await cp(template.folder, folder, { recursive: true })
+      await copyFolder(template.folder, folder)
       return template.oracle.copy()
     },
     async tell(oracle) {
@@ -141,7 +141,7 @@ async function pointsOf(story: Story, folder: string, trace: string): Promise<Po
 /** The server starts again, keeps what it has promised, goes on working, and its folder is whole before and after. */
 async function survived(folder: string, oracle: Oracle): Promise<void> {
   await noDamage(folder, ['damage'])
-  const flags = { data: folder, 'v2.port': '0', 'disk-reserve': '0%' }
+  const flags = { data: folder, port: '0', 'v2.port': '0', 'disk-reserve': '0%' }
   const server = await startServer(readConfig({ flags, environment: {}, workingFolder: folder }), openLog('error'))
   try {
     oracle.meet(server.v2)

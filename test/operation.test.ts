@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cp, lstat, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { hostname } from 'node:os'
 import path from 'node:path'
@@ -10,12 +10,12 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Oracle } from './oracle.ts'
-import { run, ServerProcess, temporaryFolder } from './serverProcess.ts'
+import { copyFolder, run, ServerProcess, temporaryFolder } from './serverProcess.ts'
 import { type Call, needsStrace, readTrace } from './strace.ts'
 import { randomFrom, trouble } from './trouble.ts'
 import { type Address, ask, breakOffFetch, fetch, list, publicKeyOf, register, request, send } from './v2peer.ts'
 
-const serving = ['serve', '--v2-port', '0', '--disk-reserve', '0%', '--data']
+const serving = ['serve', '--port', '0', '--v2-port', '0', '--disk-reserve', '0%', '--data']
 
 suite('K08 one server per folder', () => {
   test('a second server ends at once and says whose the folder is', async () => {
@@ -136,7 +136,7 @@ suite('K09 stopping', { concurrency: 3 }, () => {
     await using temporary = await temporaryFolder()
     const folder = temporary.of('data')
     const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_)/.test(name)))
-    const npm = spawn('npm', ['start', '--', '--json', '--data', folder, '--v2-port', '0'], {
+    const npm = spawn('npm', ['start', '--', '--json', '--data', folder, '--port', '0', '--v2-port', '0'], {
       cwd: path.join(import.meta.dirname, '..'),
       stdio: ['ignore', 'pipe', 'ignore'],
       env: environment,
@@ -286,7 +286,7 @@ suite('I10 damaged storage stops the start, and nothing is touched', () => {
     const temporary = await temporaryFolder()
     const oracle = new Oracle()
     for (const [folder, names] of Object.entries({ stopped: ['alice', 'bob'], killed: ['carol'] })) {
-      if (folder === 'killed') await cp(temporary.of('stopped'), temporary.of('killed'), { recursive: true })
+      if (folder === 'killed') await copyFolder(temporary.of('stopped'), temporary.of('killed'))
       await using server = await ServerProcess.start({ folder: temporary.of(folder) })
       oracle.meet(server.address)
       for (const name of names) await oracle.register(name)
@@ -382,7 +382,7 @@ suite('I10 damaged storage stops the start, and nothing is touched', () => {
     test(what, async () => {
       await using temporary = await temporaryFolder()
       const folder = temporary.of('data')
-      await cp(path.join((await lived).path, killed ? 'killed' : 'stopped'), folder, { recursive: true })
+      await copyFolder(path.join((await lived).path, killed ? 'killed' : 'stopped'), folder)
       await inflict(folder)
       const before = await hashesOf(folder)
       const human = await run([...serving, folder])

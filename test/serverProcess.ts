@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { straced, type Tracing } from './strace.ts'
@@ -162,6 +162,11 @@ export async function temporaryFolder(
     of: (name) => path.join(folder, name),
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   }
+}
+
+/** A copy of a data folder, without the socket that a killed server leaves behind. */
+export function copyFolder(from: string, to: string): Promise<void> {
+  return cp(from, to, { recursive: true, filter: (name) => path.basename(name) !== 'admin.sock' })
 }
 
 /** The environment without anything that would change what the tests start. */

@@ -119,7 +119,7 @@ export class Device implements AsyncDisposable {
 }
 
 /** What a profile has stored, in the order in which it was stored. */
-export async function heardIn(store: Store): Promise<readonly Heard[]> {
+async function heardIn(store: Store): Promise<readonly Heard[]> {
   const count = await countIn(store)
   const values = await Promise.all(Array.from({ length: count }, (_, i) => store.get('content', heardKey(i))))
   return values.map((value) => decode(Heard, value ?? new Uint8Array()))
@@ -150,12 +150,7 @@ function heardOf({ sequence, position, kind, sealed }: Delivery): Heard {
   return { sequence, position, kind, text: utf8Decode(said) }
 }
 
-export function commitOf(
-  conversation: ConversationId,
-  epoch: number,
-  roster: readonly DeviceId[],
-  words: string,
-): Sealed {
+function commitOf(conversation: ConversationId, epoch: number, roster: readonly DeviceId[], words: string): Sealed {
   const request = {
     conversation,
     generation: 1,

@@ -17,7 +17,13 @@ const text = 'Meet me where the river bends. Bring the map.'
 export async function demo(out: Writable): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'messageu-demo-'))
   const say = (line: string): Promise<void> => write(out, `${line}\n`)
-  const flags = { data: path.join(folder, 'server'), 'v2.port': '0', 'disk-reserve': '0%', 'log-level': 'error' }
+  const flags = {
+    data: path.join(folder, 'server'),
+    port: '0',
+    'v2.port': '0',
+    'disk-reserve': '0%',
+    'log-level': 'error',
+  }
   const config = readConfig({ flags, environment: {}, workingFolder: folder })
   const server = await startServer(config, openLog('error'))
   try {

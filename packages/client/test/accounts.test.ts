@@ -66,7 +66,7 @@ describe('registering', () => {
     const account = await register({ ...applicant(world, store, words), name: 'alice' })
     for (const table of Object.keys(tables) as (keyof typeof tables)[])
       for (const { value } of await store.read(table, { limit: 1_000 }))
-        assert.equal(Buffer.from(value).includes(words.entropy().reveal()), false, table)
+        assert.equal(Buffer.from(value).includes(Buffer.from(words.entropy().reveal())), false, table)
     const seed = Buffer.from(account.identity.requestSeed.reveal())
     const printed = `${inspect(account, { depth: 9 })} ${JSON.stringify(account)} ${account.identity.requestSeed}`
     for (const form of [seed.toString('hex'), [...seed].join(','), seed.toString('base64')])

@@ -554,7 +554,7 @@ async function smaller(session: { [Symbol.asyncDispose](): Promise<void> }, serv
 }
 
 function greetingOf(session: FakeSession): Uint8Array {
-  let greeting = never0
+  let greeting: Uint8Array = never0
   const { sayBytes } = session
   session.sayBytes = (bytes) => {
     greeting = bytes

@@ -128,7 +128,12 @@ export const defaultOf = (name: SettingName): string => {
 const names = Object.keys(settings) as SettingName[]
 const environmentPrefix = 'MESSAGEU_'
 /** In the environment for other commands, and none of ours. */
-const otherVariables: readonly string[] = ['MESSAGEU_CONFIG', 'MESSAGEU_PROFILE', 'MESSAGEU_DATA_DIR']
+const otherVariables: readonly string[] = [
+  'MESSAGEU_CONFIG',
+  'MESSAGEU_PROFILE',
+  'MESSAGEU_DATA_DIR',
+  'MESSAGEU_SERVER',
+]
 
 export const flagOf = (name: SettingName): string => `--${name.replaceAll('.', '-')}`
 export const variableOf = (name: SettingName): string => environmentPrefix + name.replace(/[.-]/g, '_').toUpperCase()
@@ -163,7 +168,12 @@ export function readConfig(sources: ConfigSources): Config {
 
 /** Whether other machines can reach version 3, directly or through a proxy. */
 export function isExposed(config: Pick<Config, 'host' | 'behind-proxy'>): boolean {
-  return config['behind-proxy'] || !(config.host === 'localhost' || isLoopback(config.host))
+  return config['behind-proxy'] || !isLocalName(config.host)
+}
+
+/** Whether a name, or an address with or without a port, is this machine's own. */
+function isLocalName(host: string): boolean {
+  return /^(?:localhost|\[::1\])(?::\d+)?$/.test(host) || isLoopback(host)
 }
 
 /** Settings that are right by themselves and make no sense together. */
@@ -171,10 +181,13 @@ function mustAgree(config: Config): void {
   const cert = config['tls-cert']
   if ((cert === undefined) !== (config['tls-key'] === undefined))
     throw new ConfigError(`${flagOf('tls-cert')} and ${flagOf('tls-key')} belong together`)
+  const linkHost = config['link-host']
+  if (linkHost !== undefined && !isExposed(config) && cert === undefined && !isLocalName(linkHost))
+    throw new ConfigError(`${flagOf('link-host')} is ${linkHost}, but only this machine can reach ${config.host}`)
   if (!config['behind-proxy']) return
   if (cert !== undefined)
     throw new ConfigError(`${flagOf('behind-proxy')} leaves TLS to the proxy: leave out ${flagOf('tls-cert')}`)
-  if (config['link-host'] === undefined)
+  if (linkHost === undefined)
     throw new ConfigError(`${flagOf('behind-proxy')} needs ${flagOf('link-host')}: the host that clients dial`)
 }
 
