@@ -8,12 +8,12 @@ import { fileFigures } from './files.ts'
 import type { Figure } from './measure.ts'
 import { storageFigures } from './storage.ts'
 import { version2Figures } from './version2.ts'
-import { version3Figures } from './version3.ts'
+import { version3Groups } from './version3.ts'
 
 const { values } = parseArgs({
   options: { json: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
 })
-const groups = { storage: storageFigures, v2: version2Figures, v3: version3Figures, files: fileFigures }
+const groups = { storage: storageFigures, v2: version2Figures, ...version3Groups, files: fileFigures }
 
 mkdirSync('dist', { recursive: true })
 let reached = 0

@@ -465,9 +465,18 @@ export const tasks = {
     return { count }
   },
 
-  /** Opens so many sessions more, a device each, and leaves them idle. */
-  async idle(count: number): Promise<void> {
-    for (let i = 0; i < count; i++) idle.push(await newPeer())
+  /** So many accounts with a device each, whose sessions are closed again. */
+  async makeIdle(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const peer = await newPeer()
+      peer.close()
+      idle.push(peer)
+    }
+  },
+
+  /** The first so many of them have an open session from now on. */
+  async idleBack(count: number): Promise<void> {
+    for (const peer of idle.slice(0, count)) if (!peer.isOpen) await peer.reconnect()
   },
 
   /** How many of the idle sessions are still open. */

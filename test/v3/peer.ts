@@ -319,7 +319,7 @@ export class Peer implements Disposable {
   }
 }
 
-export function bodyOf<N extends OperationName>(name: N, request: RequestOf<N>): Uint8Array {
+function bodyOf<N extends OperationName>(name: N, request: RequestOf<N>): Uint8Array {
   return encode(operations[name].request as Codec<RequestOf<N>>, request) // the table's codec for this very name
 }
 

@@ -55,7 +55,7 @@ export async function startServer(config: Config, log: Logger): Promise<RunningS
   log.info({ event: 'storage-open', orphansRemoved: storage.orphansRemoved, ...storage.figures() }, 'storage is open')
   try {
     const descriptors = forConnections(descriptorsMax())
-    const v2ConnectionsMax = Math.min(v2Limits.connectionsMax, Math.floor(descriptors / 2))
+    const v2ConnectionsMax = Math.min(v2Limits.connectionsMax, Math.floor(descriptors / 4)) // the others are for version 3
     await using started = new AsyncDisposableStack()
     const v2 = started.use(
       await listenV2({

@@ -76,9 +76,10 @@ suite('settings', () => {
   ]
   for (const [name, text, value] of values)
     test(`${name} takes ${text}, whichever way it is written`, async () => {
-      assert.equal((await read({ flags: { [name]: text } }))[name], value)
-      assert.equal((await read({ environment: { [variableOf(name)]: text } }))[name], value)
-      assert.equal((await read({ toml: `${name} = "${text}"` }))[name], value)
+      const host = name === 'link-host' ? { host: '0.0.0.0' } : {} // which makes no sense without the other
+      assert.equal((await read({ flags: { ...host, [name]: text } }))[name], value)
+      assert.equal((await read({ flags: host, environment: { [variableOf(name)]: text } }))[name], value)
+      assert.equal((await read({ flags: host, toml: `${name} = "${text}"` }))[name], value)
     })
 
   // biome-ignore format: the columns are the point
@@ -131,6 +132,7 @@ suite('settings', () => {
     const contradictions: [Partial<Record<SettingName, string>>, RegExp][] = [
       [{ 'tls-cert': 'cert.pem' }, /--tls-cert and --tls-key belong together/],
       [{ 'tls-key': 'key.pem' }, /--tls-cert and --tls-key belong together/],
+      [{ 'link-host': 'chat.example' }, /--link-host is chat\.example, but only this machine can reach 127/],
       [{ 'behind-proxy': 'true' }, /--behind-proxy needs --link-host/],
       [
         { 'behind-proxy': 'true', 'link-host': 'chat.example', 'tls-cert': 'cert.pem', 'tls-key': 'key.pem' },
@@ -140,6 +142,9 @@ suite('settings', () => {
     for (const [flags, says] of contradictions)
       await assert.rejects(read({ flags }), (error) => error instanceof ConfigError && says.test(error.message))
     await read({ flags: { 'behind-proxy': 'true', 'link-host': 'chat.example' } })
+    await read({ flags: { 'link-host': 'chat.example', 'tls-cert': 'cert.pem', 'tls-key': 'key.pem' } })
+    for (const host of ['localhost', 'localhost:1', '127.0.0.1:1', '[::1]'])
+      await read({ flags: { 'link-host': host } })
   })
 
   test('say whether other machines can reach the server', async () => {

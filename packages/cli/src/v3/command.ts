@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { Failure } from '../failure.ts'
 import { onInterrupt } from '../interrupt.ts'
-import type { Context } from './actions.ts'
+import type { Context } from './context.ts'
 
 interface Options {
   readonly server?: string
@@ -11,22 +11,23 @@ interface Options {
   readonly json?: boolean
 }
 
-type Actions = typeof import('./actions.ts')
-
 /** What a command does with what stands on the line. */
-type Run = (actions: Actions, context: Context, given: { args: string[]; options: Options }) => Promise<void>
+type Run = (context: Context, given: { args: string[]; options: Options }) => Promise<void>
 
 /** The commands of whoever has an account. Their modules are loaded when one of them runs. */
 export function addV3(program: Command): void {
-  const server = (): Option => new Option('--server <link>', 'the link to the server, as messageu serve prints it')
+  const server = (): Option =>
+    new Option('--server <link>', 'the link to the server, as messageu serve prints it (default: MESSAGEU_SERVER)')
   const words = (what: string): Option => new Option('--words-file <file>', what)
 
   add(
     program,
     'register <name>',
     'a new account, with this as its first device',
-    (actions, context, { args, options }) =>
-      actions.register(context, { name: args[0] ?? '', server: serverIn(options), wordsFile: options.wordsFile }),
+    async (context, { args: [name = ''], options }) => {
+      const { register } = await import('./account.ts')
+      await register(context, { name, server: serverIn(options), wordsFile: options.wordsFile })
+    },
   )
     .addOption(server())
     .addOption(words('where the 24 words are, or go to (without a terminal: recovery-words.txt in the profile)'))
@@ -34,18 +35,30 @@ export function addV3(program: Command): void {
     program,
     'recover',
     'the account that 24 words belong to, with this as its only device',
-    (actions, context, { options }) =>
-      actions.recover(context, { server: serverIn(options), wordsFile: options.wordsFile }),
+    async (context, { options }) => {
+      const { recover } = await import('./account.ts')
+      await recover(context, { server: serverIn(options), wordsFile: options.wordsFile })
+    },
   )
     .addOption(server())
     .addOption(words('where the 24 words are (without one: typed, or through a pipe)'))
-  add(program, 'whoami', 'who this profile is', (actions, context) => actions.whoami(context))
-  add(program, 'people [name]', 'who there is; or whoever has exactly this name', (actions, context, { args }) =>
-    actions.people(context, args[0]),
-  )
-  add(program, 'requests', 'who waits to be accepted', (actions, context) => actions.requests(context))
+  add(program, 'whoami', 'who this profile is', async (context) => {
+    const { whoami } = await import('./account.ts')
+    await whoami(context)
+  })
+  add(program, 'people [name]', 'who there is; or whoever has exactly this name', async (context, { args: [name] }) => {
+    const { people, person } = await import('./people.ts')
+    await (name === undefined ? people(context) : person(context, name))
+  })
+  add(program, 'requests', 'who waits to be accepted', async (context) => {
+    const { requests } = await import('./people.ts')
+    await requests(context)
+  })
   const device = program.command('device').description('the devices of this account')
-  add(device, 'list', 'which devices there are', (actions, context) => actions.devices(context))
+  add(device, 'list', 'which devices there are', async (context) => {
+    const { devices } = await import('./devices.ts')
+    await devices(context)
+  })
 }
 
 function add(parent: Command, usage: string, description: string, run: Run): Command {
@@ -62,17 +75,18 @@ function add(parent: Command, usage: string, description: string, run: Run): Com
 }
 
 async function act(run: Run, args: string[], options: Options): Promise<void> {
-  const [{ profileFolder }, { asClientFailure }, actions] = await Promise.all([
+  const [{ profileFolder }, { asClientFailure }, { machine }] = await Promise.all([
     import('./home.ts'),
     import('./failing.ts'),
-    import('./actions.ts'),
+    import('./context.ts'),
   ])
   using interruption = onInterrupt()
   const output = { json: options.json ?? false, out: process.stdout, err: process.stderr }
+  const { signal } = interruption
   try {
-    await run(actions, { output, folder: profileFolder(options), signal: interruption.signal }, { args, options })
+    await run({ output, folder: profileFolder(options), signal, world: machine }, { args, options })
   } catch (error) {
-    throw interruption.signal.aborted ? interruption.signal.reason : asClientFailure(error)
+    throw signal.aborted ? signal.reason : asClientFailure(error)
   }
 }
 
@@ -80,6 +94,6 @@ function serverIn({ server = process.env.MESSAGEU_SERVER }: Options): string {
   if (server !== undefined) return server
   throw new Failure('no-server', {
     what: 'which server is not said',
-    advice: "--server 'messageu://…', the link that the operator gave you",
+    advice: "--server 'messageu://…', the link that the operator gave you; or the same in MESSAGEU_SERVER",
   })
 }

@@ -31,14 +31,21 @@ const ownCodes: Readonly<Record<ClientReason, FailureCode>> = {
   'insecure-file':      'insecure-file',
 }
 
+interface Refused {
+  readonly code: FailureCode
+  /** What it comes down to, where the reason alone does not say. */
+  readonly what?: string
+  readonly advice: string
+}
+
 /** What the server's refusals are called here, and what to try. Whatever is not listed is `refused`. */
 // biome-ignore format: the columns are the point
-const refusals: Readonly<Partial<Record<Reason, { code: FailureCode; advice: string }>>> = {
+const refusals: Readonly<Partial<Record<Reason, Refused>>> = {
   'name-taken':          { code: 'name-taken', advice: 'another name: this one, or one that looks like it, is somebody else' },
   'bad-name':            { code: 'bad-name',   advice: 'letters and digits of one script, 2 to 64, with single - . _ \' or blanks between them' },
   'bad-invite':          { code: 'bad-invite', advice: 'ask for a new link: an invite lets one person in, for seven days' },
   'registration-closed': { code: 'refused',    advice: 'ask the operator: this server lets nobody in now' },
-  'unproved':            { code: 'delisted',   advice: 'link this device again, or recover the account with its words' },
+  'unproved':            { code: 'delisted',   what: 'the server does not know this device, or not any more', advice: 'link this device again, or recover the account with its words' },
   'not-permitted':       { code: 'not-found',  advice: 'check the name; what one may not see is not told from what is not there' },
   'limited':             { code: 'limited',    advice: 'wait, then the same command again' },
   'busy':                { code: 'limited',    advice: 'wait, then the same command again' },
@@ -64,9 +71,13 @@ function clientFailure(error: ClientError): Failure {
 
 function refusal(error: RefusedError): Failure {
   const { reason, message, retryAfterMs } = error
-  const { code, advice } = refusals[reason] ?? { code: 'refused', advice: 'messageu --help' }
+  const {
+    code,
+    what = `the server refused: ${reason}`,
+    advice,
+  } = refusals[reason] ?? { code: 'refused', advice: 'messageu --help' }
   const wait = retryAfterMs > 0 ? `${advice} (not before ${Math.ceil(retryAfterMs / 1000)} s)` : advice
-  return new Failure(code, { what: `the server refused: ${reason}`, why: message, advice: wait, cause: error })
+  return new Failure(code, { what, why: message, advice: wait, cause: error })
 }
 
 function wordsFailure(error: IdentityError): Failure {

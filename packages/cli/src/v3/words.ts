@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
+import { addAbortSignal } from 'node:stream'
 import { newWords, parseWords, type RandomBytes, type RecoveryWords } from '@messageu/e2ee'
 import { Failure } from '../failure.ts'
 import { makeFolder, readOwn, startDraft } from '../private-files.ts'
@@ -28,11 +29,12 @@ export async function wordsForNewAccount(
   process.stdout.write(
     `These 24 words are the account. Whoever has them is you; nobody can give them back to you.\n\n${table(words)}\n`,
   )
-  const console = createInterface({ input: process.stdin, output: process.stdout })
+  using console = createInterface({ input: process.stdin, output: process.stdout })
   try {
     await console.question('Write them down, then press Enter. ', { signal })
-  } finally {
-    console.close()
+  } catch (error) {
+    process.stdout.write('\n') // what comes next is no part of the question
+    throw error
   }
   return { words, file }
 }
@@ -47,7 +49,7 @@ export async function wordsOfAccount(
     if (words !== undefined) return words
     throw new Failure('no-such-file', { what: `there is no ${file}`, advice: 'the file that holds the 24 words' })
   }
-  return parseWords(process.stdin.isTTY ? await typed({ signal }) : await piped())
+  return parseWords(process.stdin.isTTY ? await typed({ signal }) : await piped({ signal }))
 }
 
 async function wordsIn(file: string): Promise<RecoveryWords | undefined> {
@@ -83,25 +85,30 @@ function table(words: RecoveryWords): string {
   return `${rows.join('\n')}\n`
 }
 
-async function piped(): Promise<string> {
+async function piped({ signal }: { signal: AbortSignal }): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+  for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > wordsBytesMax) break
+    if (bytes > wordsBytesMax) throw notWords(`more than ${wordsBytesMax} bytes came through the pipe`)
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString()
+  const text = Buffer.concat(chunks).toString()
+  if (text.trim() === '') throw notWords('nothing came through the pipe')
+  return text
+}
+
+function notWords(what: string): Failure {
+  return new Failure('bad-words', { what, advice: 'the 24 words and nothing else, or --words-file FILE' })
 }
 
 /** One line that the terminal does not show. */
 async function typed({ signal }: { signal: AbortSignal }): Promise<string> {
   process.stderr.write('The 24 words (they are not shown): ')
-  const silent = createInterface({ input: process.stdin, terminal: true })
+  using silent = createInterface({ input: process.stdin, terminal: true })
   try {
     return await silent.question('', { signal })
   } finally {
-    silent.close()
     process.stderr.write('\n')
   }
 }

@@ -52,7 +52,7 @@ interface Posting {
  * first one wins, and the others are told where it stands. Protocol 3 §6.4.
  */
 export async function commit(parts: Parts, device: Device, request: Commit): Promise<Accepted> {
-  const { archive, deliveries, ledgers, shelf, strangers } = parts
+  const { archive, deliveries, ledgers, shelf, strangers, trimming } = parts
   const { conversation: id, number } = request
   const digest = hash('sha256', encode(Commit, request), 'buffer').subarray(0, 8)
   const named: Named = { device: device.number, number, id: request.id, digest }
@@ -65,7 +65,7 @@ export async function commit(parts: Parts, device: Device, request: Commit): Pro
     const { state } = conversation
     const known = await devicesOf(parts, state.roster, request.roster)
     const ledger = await ledgers.ofNumber(state.creator)
-    const welcome = isPaid ? undefined : await strangers.to(conversation, device.account)
+    const welcome = isPaid ? undefined : await strangers.to(conversation, device.account, 'commit')
     const sends = await archive.sends(device.number)
     // nothing is waited for from here on, unless it is begun anew
     if (!shelf.holds(conversation) || conversation.state !== state) continue
@@ -100,7 +100,7 @@ export async function commit(parts: Parts, device: Device, request: Commit): Pro
     }
 
     const sequence = conversation.sequence + 1
-    const treeHash = hash('sha256', request.tree, 'buffer') as Uint8Array as Hash // SHA-256 makes a hash
+    const treeHash = Uint8Array.from(hash('sha256', request.tree, 'buffer')) as Hash // SHA-256 makes a hash
     const oldest = oldestIn(archive, conversation.boxes)
     const next = afterCommit(
       state,
@@ -130,6 +130,7 @@ export async function commit(parts: Parts, device: Device, request: Commit): Pro
             deliveries.arrived(letter, positions[i] as number, into, recipients) // one for each message
         },
       )
+      if (change.removed.length > 0) trimming.note(id)
       return { sequence, position: positions[positions.length - 1] as number, at } // the commit is the last one
     } finally {
       ledger.underWayBytes -= bytes

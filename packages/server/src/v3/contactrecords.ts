@@ -38,7 +38,7 @@ export function tallyKey(of: Account): Uint8Array {
 }
 
 /** In the order in which they came. */
-export function requestKey(of: Account, request: number): Uint8Array {
+function requestKey(of: Account, request: number): Uint8Array {
   return numberKey(of.number, 0, request)
 }
 

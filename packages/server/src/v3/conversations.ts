@@ -38,8 +38,8 @@ export interface ConversationsOptions {
   readonly sessions: Sessions
   readonly clock: Clock
   readonly schedule: Schedule
-  /** Conversations in memory; fewer where a test wants them to go. */
-  readonly conversationsMax?: number
+  /** What may stay in memory; less where a test wants conversations to go. */
+  readonly shelfWeightMax?: number
 }
 
 /** Conversations and what is delivered of them, on one archive. */
@@ -52,7 +52,7 @@ export interface OpenConversations extends Disposable {
 export async function openConversations(options: ConversationsOptions): Promise<OpenConversations> {
   const { archive, clock, directory, schedule } = options
   const ledgers = new Ledgers(archive, directory)
-  const shelf = new Shelf(archive, ledgers, options.conversationsMax)
+  const shelf = new Shelf(archive, ledgers, options.shelfWeightMax)
   const passedBy = (device: number): number | undefined => deliveries.passedBy(device)
   const trimming = new Trimming({ archive, directory, shelf, ledgers, schedule, passedBy })
   const deliveries = new ServerDeliveries({ archive, shelf, ledgers, trimming })
@@ -70,7 +70,7 @@ export async function openConversations(options: ConversationsOptions): Promise<
     founded: new Recent(foundedMax),
     turns: new Turns(),
   })
-  const retention = await Retention.open({ archive, shelf, ledgers, clock, schedule })
+  const retention = await Retention.open({ archive, shelf, ledgers, trimming, clock, schedule })
   return {
     conversations,
     deliveries,
@@ -83,16 +83,11 @@ export async function openConversations(options: ConversationsOptions): Promise<
 }
 
 /** Who talks with whom. Protocol 3 §6. */
-export class ServerConversations implements Conversations {
+class ServerConversations implements Conversations {
   readonly parts: Parts
 
   constructor(parts: Parts) {
     this.parts = parts
-  }
-
-  /** Throws `conversation-exists` for an id in use: to be asked before the account is registered. */
-  async mustBeFree(id: ConversationId): Promise<void> {
-    if ((await this.parts.shelf.find(id)) !== undefined) throw idInUse()
   }
 
   founding(account: Account, device: Device, id: ConversationId): readonly ObjectChange[] {

@@ -142,7 +142,7 @@ export class ServerDeliveries implements Deliveries {
   }
 
   #go(outbound: Outbound): void {
-    if (outbound.isReading || outbound.isLive || !outbound.isWhole || !outbound.session.isOpen) return
+    if (outbound.isReading || outbound.isLive || !outbound.isWhole || !isThere(outbound.session)) return
     outbound.isReading = true
     this.#readOn(outbound).catch(() => outbound.session.end({ kind: 'stopping', body: { retryAfterMs: failedMs } }))
   }
@@ -150,7 +150,7 @@ export class ServerDeliveries implements Deliveries {
   async #readOn(outbound: Outbound): Promise<void> {
     const { session, mailbox } = outbound
     try {
-      while (mailbox !== undefined && session.isOpen) {
+      while (mailbox !== undefined && isThere(session)) {
         if (mailbox.isEmpty) {
           outbound.isLive = true
           break
@@ -175,6 +175,7 @@ export class ServerDeliveries implements Deliveries {
     const messagesMax = Math.min(credit.messages, messagesPerRead)
     const bytesMax = Math.min(credit.bytes, bytesPerRead)
     for (let bytes = 0; found.length < messagesMax && bytes < bytesMax; ) {
+      if (mailbox.unknown !== undefined) await this.#lookAhead(mailbox, session.device)
       const next = mailbox.take()
       if (next === undefined) break
       bytes += next.waiting.bytes
@@ -189,6 +190,18 @@ export class ServerDeliveries implements Deliveries {
       if (letter !== undefined) taken.push({ letter, position: waiting.position, conversation })
     }
     return taken
+  }
+
+  /** Finds out where a device may read what comes next. */
+  async #lookAhead(mailbox: Mailbox, device: Device): Promise<void> {
+    for (let next = mailbox.unknown; next !== undefined; next = mailbox.unknown) {
+      const conversation = this.#parts.shelf.peek(next) ?? (await this.#parts.shelf.find(next))
+      const intervals = conversation?.state.intervals ?? []
+      mailbox.know(
+        next,
+        intervals.filter((each) => each.device === device.number),
+      )
+    }
   }
 
   async #letterOf(
@@ -232,7 +245,11 @@ function isFor({ number }: Device, letter: Letter): boolean {
 }
 
 function mayPush(outbound: Outbound): boolean {
-  return hasCredit(outbound) && !isFull(outbound.session) && outbound.session.device.isListed
+  return hasCredit(outbound) && !isFull(outbound.session) && isThere(outbound.session)
+}
+
+function isThere({ isOpen, device }: Session): boolean {
+  return isOpen && device.isListed
 }
 
 function hasCredit({ credit }: Outbound): boolean {

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { type ConversationId, deliveryKinds, events, frameHeadBytes } from '@messageu/protocol/v3'
 
-export type LetterKind = keyof typeof deliveryKinds
+type LetterKind = keyof typeof deliveryKinds
 
 /** Where the fields of a `deliver` frame stand. Protocol 3 §7.1. */
 const at = {
@@ -19,7 +19,7 @@ const at = {
 const senderBytes = 8
 
 /** Bytes of a stored letter beside what is sealed in it, where its conversation is known from the box. */
-export const letterHeadBytes = at.sealed - at.generation + senderBytes
+const letterHeadBytes = at.sealed - at.generation + senderBytes
 
 export interface Addressed {
   readonly kind: LetterKind

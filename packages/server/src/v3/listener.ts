@@ -259,10 +259,8 @@ export class V3Listener implements AsyncDisposable {
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const approach = {
-      security: this.#options.isBehindProxy ? 'proxy' : socket instanceof TLSSocket ? 'tls' : 'plain',
-      isLocalOnly: !this.#options.isBehindProxy && this.#isLocal(this.address.host),
-    } as const
+    const security = this.#options.isBehindProxy ? 'proxy' : socket instanceof TLSSocket ? 'tls' : 'plain'
+    const approach = { security, isLocalOnly: security === 'plain' && this.#isLocal(this.address.host) } as const
     const host = dialledHost(request.headers.host, approach)
     const rejection = this.#unavailable(request) ?? (typeof host === 'string' ? rejectionOf(request, host) : host)
     if (rejection !== undefined || typeof host !== 'string') {

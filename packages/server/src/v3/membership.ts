@@ -147,7 +147,7 @@ export function afterRecreation(
   { sequence, position, isRead }: Place,
 ): ConversationState {
   const { account } = device
-  if (!belongs(state, account.number)) throw notPermitted('only members create a conversation anew')
+  if (!belongs(state, account.number)) throw notPermitted('no such conversation')
   if (generation !== state.generation + 1) throw staleGeneration(state)
   const before = accountsOf(state)
   const devices = new Map(roster.map((id) => [keyOf(id), deviceFrom(known, keyOf(id))]))

@@ -19,7 +19,7 @@ export type Membership = Infer<typeof Membership>
 const pageSize = 1000
 
 /** What `account` has to do with a conversation in this state; undefined for nothing. */
-export function membershipIn(id: ConversationId, state: ConversationState, account: number): Membership | undefined {
+function membershipIn(id: ConversationId, state: ConversationState, account: number): Membership | undefined {
   const { kind, creator, intervals, isClosed, handshakeBytes } = state
   if (isClosed) return undefined
   const isMember = takesPart(state, account)

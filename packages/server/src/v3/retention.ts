@@ -8,7 +8,7 @@ import type { Ledgers } from './ledgers.ts'
 import { sequenceIn } from './letters.ts'
 import type { Clock } from './services.ts'
 import type { Shelf } from './shelf.ts'
-import type { Schedule } from './trimming.ts'
+import type { Schedule, Trimming } from './trimming.ts'
 
 /** How often the age is written down: so much of it a restart may forget. */
 const tickMs = 10 * 60_000
@@ -33,6 +33,7 @@ export interface RetentionParts {
   readonly archive: Archive
   readonly shelf: Shelf
   readonly ledgers: Ledgers
+  readonly trimming: Trimming
   readonly clock: Pick<Clock, 'monotonicMs'>
   readonly schedule: Schedule
 }
@@ -127,7 +128,7 @@ export class Retention implements Disposable {
   }
 
   async #forgetIn(number: number, through: Readonly<Record<BoxKind, number>>): Promise<void> {
-    const { archive, ledgers, shelf } = this.#parts
+    const { archive, ledgers, shelf, trimming } = this.#parts
     for (;;) {
       const conversation = await shelf.findByNumber(number)
       if (conversation === undefined) return
@@ -145,6 +146,7 @@ export class Retention implements Disposable {
       const { sequence } = conversation
       await shelf.change(conversation, { state: { ...state, ...expired }, sequence }, { trims })
       ledgers.peek(state.creator)?.recount(number)
+      trimming.note(conversation.id) // what went may have been what it waited for
       return
     }
   }

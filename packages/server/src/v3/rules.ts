@@ -20,6 +20,8 @@ export interface RulesOptions {
   readonly policy: Policy
   readonly serverKey: PublicKey
   readonly failed: (what: string, error: unknown) => void
+  /** Whether an address is this machine, whose programs may register as often as they like. */
+  readonly isLocal: (remote: string) => boolean
 }
 
 /** Everything that decides, over one archive. Whatever it does by itself ends with it. */
@@ -31,7 +33,7 @@ export interface Rules extends Disposable {
 }
 
 export async function openRules(options: RulesOptions): Promise<Rules> {
-  const { archive, sessions, clock, schedule, random, policy, serverKey, failed } = options
+  const { archive, sessions, clock, schedule, random, policy, serverKey, failed, isLocal } = options
   const numbers = await GivenNumbers.open(archive)
   const directory = new ArchiveDirectory({ archive, numbers, clock, random, policy, serverKey })
   const contacts = new ArchiveContacts(archive, directory)
@@ -41,7 +43,7 @@ export async function openRules(options: RulesOptions): Promise<Rules> {
   tellChanges({ directory, conversations, sessions, failed })
   return {
     services: { directory, contacts, conversations, deliveries, sessions, clock, random, policy, serverKey },
-    handlers: handlersWith(new RegistrationRates(clock)),
+    handlers: handlersWith(new RegistrationRates(clock, isLocal)),
     accounts: () => numbers.given('account'),
     [Symbol.dispose]: () => open[Symbol.dispose](),
   }

@@ -29,7 +29,7 @@ export async function send(parts: Parts, device: Device, request: Send): Promise
     if (conversation === undefined) throw notPermitted('no such conversation')
     const { state } = conversation
     const ledger = ledgers.peek(state.creator) ?? (await ledgers.ofNumber(state.creator))
-    const asked = isPaid ? undefined : strangers.to(conversation, device.account)
+    const asked = isPaid ? undefined : strangers.to(conversation, device.account, 'message')
     const welcome = asked && (await asked)
     const sends = await archive.sends(device.number)
     // nothing is waited for from here on, unless it is begun anew

@@ -17,8 +17,8 @@ import { sequenceIn } from './letters.ts'
 import { membershipChanges, membershipObject } from './memberships.ts'
 import { numberKey } from './numbers.ts'
 
-/** Conversations that are remembered, and at times twice as many. */
-const conversationsMax = 50_000
+/** Devices and their intervals in all conversations that are remembered; at times it is twice as much. */
+const weightMax = 200_000
 
 /**
  * Called with the positions of a step's messages when it is durable, before anything that became durable later: so that
@@ -39,15 +39,16 @@ export interface Advance {
 export class Shelf {
   readonly #archive: Archive
   readonly #ledgers: Ledgers
-  readonly #max: number
+  readonly #weightMax: number
   #young = new Map<string, Conversation>()
   #old = new Map<string, Conversation>()
+  #weight = 0
   readonly #loading = new Map<string, Promise<Conversation | undefined>>()
 
-  constructor(archive: Archive, ledgers: Ledgers, max: number = conversationsMax) {
+  constructor(archive: Archive, ledgers: Ledgers, max: number = weightMax) {
     this.#archive = archive
     this.#ledgers = ledgers
-    this.#max = max
+    this.#weightMax = max
   }
 
   /** What is in memory. */
@@ -204,7 +205,9 @@ export class Shelf {
 
   #put(conversation: Conversation): void {
     this.#young.set(conversation.key, conversation)
-    if (this.#young.size < this.#max) return
+    this.#weight += 1 + conversation.state.intervals.length
+    if (this.#weight < this.#weightMax) return
+    this.#weight = 0
     const carried = this.#old.entries().filter(([, { underWay }]) => underWay > 0)
     const young = new Map(carried)
     this.#old = this.#young

@@ -3,6 +3,7 @@ import { type Config, isExposed } from '../config.ts'
 import { type FreeSpace, freeSpaceOf } from '../disk.ts'
 import { type Logger, v3Log } from '../log.ts'
 import type { Storage } from '../storage.ts'
+import { isLoopback } from '../v2/loopback.ts'
 import { NoAdminSocket, serveAdminSocket } from './admin-socket.ts'
 import { routesTo } from './dispatch.ts'
 import { Readiness } from './health.ts'
@@ -49,6 +50,8 @@ export async function startV3(options: V3StartOptions): Promise<RunningV3> {
   await using started = new AsyncDisposableStack()
   const identity = await openIdentity(storage.archive, random)
   const sessions = new OpenSessions()
+  // behind a proxy that does not say for whom it asks, everybody would seem to be this machine
+  const isLocal = config['behind-proxy'] ? () => false : isLoopback
   const rules = started.use(
     await openRules({
       archive: storage.archive,
@@ -59,6 +62,7 @@ export async function startV3(options: V3StartOptions): Promise<RunningV3> {
       policy: policyOf(config),
       serverKey: identity.publicKey,
       failed: (operation, error) => v3Log(log).failed({ operation, error }),
+      isLocal,
     }),
   )
   const { services, handlers } = rules
@@ -74,6 +78,7 @@ export async function startV3(options: V3StartOptions): Promise<RunningV3> {
     routes: routesTo(handlers),
     certificate: certificates?.present,
     isBehindProxy: config['behind-proxy'],
+    isLocal,
     isReady: () => readiness.isReady(),
     log: v3Log(log),
     limits: {

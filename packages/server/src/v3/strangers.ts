@@ -35,13 +35,13 @@ export class Strangers {
   }
 
   /** Undefined where nobody has to be asked. */
-  to(conversation: Conversation, sender: Account): Promise<Welcomeness> | undefined {
+  to(conversation: Conversation, sender: Account, what: 'message' | 'commit'): Promise<Welcomeness> | undefined {
     switch (conversation.state.kind) {
       case 'own-devices':
       case 'self':
         return undefined
       case 'direct':
-        return this.#inPair(conversation.state, sender)
+        return this.#inPair(conversation.state, sender, what)
       case 'group': {
         const wary = this.#wary.get(conversation)
         const isKnown = wary !== undefined && wary.roster === conversation.state.roster
@@ -63,14 +63,19 @@ export class Strangers {
     for (const session of sessions.ofAccount(to)) session.notice({ kind: 'request', body: personOf(by) })
   }
 
-  async #inPair({ pair, roster }: ConversationState, sender: Account): Promise<Welcomeness> {
+  async #inPair(
+    { pair, roster }: ConversationState,
+    sender: Account,
+    what: 'message' | 'commit',
+  ): Promise<Welcomeness> {
     const { directory, contacts } = this.#parts
     const number = pair.find((each) => each !== sender.number)
     const other = number === undefined ? undefined : await directory.accountByNumber(number)
     if (other === undefined) return welcome
     const standing = await contacts.standing(sender, other)
     // whoever writes to somebody has accepted them
-    if ((await contacts.standing(other, sender)) === 'stranger') await contacts.judge(sender, other, 'accept')
+    if (what === 'message' && (await contacts.standing(other, sender)) === 'stranger')
+      await contacts.judge(sender, other, 'accept')
     const isThere = roster.some(({ account }) => account === number)
     return { isBlocked: standing === 'blocked', strangers: standing === 'stranger' && isThere ? [other] : [] }
   }

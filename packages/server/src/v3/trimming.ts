@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { ProtocolError } from '@messageu/protocol'
 import type { ConversationId } from '@messageu/protocol/v3'
 import type { Archive } from '../archive.ts'
@@ -27,8 +28,9 @@ export interface TrimmingParts {
   readonly passedBy: (device: number) => number | undefined
 }
 
-/** The reader that is farthest behind; nobody if all have read everything. */
+/** The reader of a box that is farthest behind; nobody if all have read everything. */
 interface Slowest {
+  readonly box: number
   readonly device: number | undefined
   readonly cursor: number
 }
@@ -40,8 +42,8 @@ interface Slowest {
 export class Trimming implements Disposable {
   readonly #parts: TrimmingParts
   readonly #due = new Map<string, ConversationId>()
-  /** Which device a conversation waits for, and which conversations wait for a device. */
-  readonly #slowest = new Map<string, number>()
+  /** Which devices a conversation waits for, one for each box, and which conversations wait for a device. */
+  readonly #slowest = new Map<string, ReadonlySet<number>>()
   readonly #waiting = new Map<number, Map<string, ConversationId>>()
   readonly #passed = new Recent<number>(rememberedMax)
   #callOff: (() => void) | undefined
@@ -54,7 +56,7 @@ export class Trimming implements Disposable {
   /** `device`, or anybody, got on in a conversation. */
   note(conversation: ConversationId, device?: number): void {
     const slowest = this.#slowest.get(keyOf(conversation))
-    if (slowest === undefined || device === undefined || slowest === device) this.#add(conversation)
+    if (slowest === undefined || device === undefined || slowest.has(device)) this.#add(conversation)
   }
 
   /** A device got on, or is no reader any more: whatever waits for it is looked at again. */
@@ -107,19 +109,18 @@ export class Trimming implements Disposable {
     const conversation = await shelf.find(id)
     if (conversation === undefined) return
     const { state, boxes } = conversation
-    const slowest = await this.#slowestIn(state)
+    const slowest = [await this.#slowestIn(state, boxes.application), await this.#slowestIn(state, boxes.handshake)]
     // whoever came or went meanwhile has to be looked at as well
     if (!shelf.holds(conversation) || conversation.state !== state) return this.#add(id)
 
-    const through = slowest.cursor
-    const trims = Object.values(boxes)
-      .map((box) => ({ box, through: Math.min(through, archive.newestOf(box)) }))
-      .filter(({ box, through }) => (archive.reader(box, 0).peek()?.position ?? open) <= through)
+    const trims = slowest
+      .map(({ box, cursor }) => ({ box, through: Math.min(cursor, archive.newestOf(box)) }))
+      .filter(({ box, through }) => this.#oldestIn(box) <= through)
     if (trims.length > 0) {
       await this.#forget(conversation, trims)
       ledgers.peek(state.creator)?.recount(conversation.number)
     }
-    this.#await(key, id, slowest.device)
+    this.#await(key, id, new Set(slowest.map(({ device }) => device).filter((device) => device !== undefined)))
   }
 
   async #forget(conversation: Conversation, trims: readonly { box: number; through: number }[]): Promise<void> {
@@ -131,33 +132,49 @@ export class Trimming implements Disposable {
     } catch (error) {
       if (!isEmptied || !(error instanceof ProtocolError) || error.reason !== 'storage-full') throw error
       // a full disk takes no object; the newest message tells the sequence as well, if it stays
+      await setImmediate() // until then everything is refused that may have been built on the step
+      if (!shelf.holds(conversation)) return
       const kept = trims.map(({ box, through }) => ({ box, through: box === application ? through - 1 : through }))
       await shelf.maintain(conversation, { trims: kept })
     }
   }
 
   /** Remembers whom a conversation waits for. */
-  #await(key: string, id: ConversationId, device: number | undefined): void {
-    const before = this.#slowest.get(key)
-    if (before !== undefined) this.#waiting.get(before)?.delete(key)
+  #await(key: string, id: ConversationId, devices: ReadonlySet<number>): void {
+    for (const before of this.#slowest.get(key) ?? []) this.#stopWaiting(before, key)
     this.#slowest.delete(key)
-    if (device === undefined) return
+    if (devices.size === 0) return
     if (this.#slowest.size >= waitingMax) {
       this.#slowest.clear()
       this.#waiting.clear()
     }
-    this.#slowest.set(key, device)
-    const waiting = this.#waiting.get(device) ?? new Map<string, ConversationId>()
-    this.#waiting.set(device, waiting)
-    waiting.set(key, id)
+    this.#slowest.set(key, devices)
+    for (const device of devices) {
+      const waiting = this.#waiting.get(device) ?? new Map<string, ConversationId>()
+      this.#waiting.set(device, waiting)
+      waiting.set(key, id)
+    }
   }
 
-  async #slowestIn({ intervals }: ConversationState): Promise<Slowest> {
-    let slowest: Slowest = { device: undefined, cursor: open }
+  #stopWaiting(device: number, key: string): void {
+    const waiting = this.#waiting.get(device)
+    waiting?.delete(key)
+    if (waiting?.size === 0) this.#waiting.delete(device)
+  }
+
+  #oldestIn(box: number): number {
+    return this.#parts.archive.reader(box, 0).peek()?.position ?? open
+  }
+
+  async #slowestIn({ intervals }: ConversationState, box: number): Promise<Slowest> {
+    const oldest = this.#oldestIn(box)
+    let slowest: Slowest = { box, device: undefined, cursor: open }
+    if (oldest === open) return slowest
     for (const interval of intervals) {
+      if (interval.until < oldest) continue // nothing of it is left here
       const cursor = await this.#cursorIn(interval)
       if (cursor >= slowest.cursor || (await this.#isGone(interval.device))) continue
-      slowest = { device: interval.device, cursor }
+      slowest = { box, device: interval.device, cursor }
     }
     return slowest
   }

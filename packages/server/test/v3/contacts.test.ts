@@ -52,6 +52,16 @@ for (const kind of kinds)
       }
     })
 
+    test('a verdict holds from the moment in which it is durable, whoever was just looking', async () => {
+      await using world = await startDirectory(kind)
+      const { alice, bob } = await pair(world)
+      const slow = world.archive.holdNextGet()
+      const looking = world.contacts.standing(bob, alice)
+      await world.contacts.judge(alice, bob, 'block')
+      slow[Symbol.dispose]()
+      assert.deepEqual([await looking, await world.contacts.standing(bob, alice)], ['blocked', 'blocked'])
+    })
+
     test('every verdict follows on every other, and repeating one changes nothing', async () => {
       await using world = await startDirectory(kind)
       const { alice, bob } = await pair(world)

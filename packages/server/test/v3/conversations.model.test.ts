@@ -22,7 +22,10 @@ const who = fc.nat({ max: phones - 1 })
 const where = fc.nat({ max: places - 1 })
 
 const deed: fc.Arbitrary<Deed> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ kind: fc.constant('say' as const), who, where, times: fc.integer({ min: 1, max: 5 }) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constant('say' as const), who, where, times: fc.integer({ min: 1, max: 5 }) }),
+  },
   {
     weight: 4,
     arbitrary: fc.record({
@@ -32,9 +35,19 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
       members: fc.array(fc.boolean(), { minLength: phones, maxLength: phones }),
     }),
   },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('connect' as const), who, messages: fc.constantFrom(0, 1, 3, 10_000) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('connect' as const), who, messages: fc.constantFrom(0, 1, 3, 10_000) }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('disconnect' as const), who }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('acknowledge' as const), who, share: fc.double({ min: 0, max: 1, noNaN: true }) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('acknowledge' as const),
+      who,
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+    }),
+  },
   { weight: 2, arbitrary: fc.constant({ kind: 'trim' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'fail' as const }) },
   { weight: 4, arbitrary: fc.constant({ kind: 'pause' as const }) },
@@ -78,9 +91,17 @@ class Oracle {
     for (let where = 0; where < places; where++) {
       const here = this.accepted.filter((each) => each.where === where).sort((a, b) => a.sequence - b.sequence)
       const numbers = here.map(({ sequence }) => sequence)
-      assert.deepEqual(numbers, Array.from(numbers, (_, i) => i + 1), 'each sequence is given once, and none is left out')
+      assert.deepEqual(
+        numbers,
+        Array.from(numbers, (_, i) => i + 1),
+        'each sequence is given once, and none is left out',
+      )
       const positions = here.map(({ position }) => position)
-      assert.deepEqual(positions, positions.toSorted((a, b) => a - b), 'positions and sequences have one order')
+      assert.deepEqual(
+        positions,
+        positions.toSorted((a, b) => a - b),
+        'positions and sequences have one order',
+      )
       for (let who = 0; who < phones; who++) assert.deepEqual(this.#got(who, here), due(who, here), `device ${who}`)
     }
   }
@@ -122,9 +143,15 @@ async function run(kind: string, deeds: readonly Deed[]): Promise<void> {
   const connected = new Map<number, number>()
   let said = 0
 
-  const note = (asked: Promise<{ sequence: number; position: number }>, where: number, what: Accepted['what']): void => {
+  const note = (
+    asked: Promise<{ sequence: number; position: number }>,
+    where: number,
+    what: Accepted['what'],
+  ): void => {
     underWay.push(
-      attempt(asked.then(({ sequence, position }) => oracle.accepted.push({ where, sequence, position, what }))).then(() => {}),
+      attempt(asked.then(({ sequence, position }) => oracle.accepted.push({ where, sequence, position, what }))).then(
+        () => {},
+      ),
     )
   }
   const disconnect = (who: number): void => {
@@ -144,7 +171,11 @@ async function run(kind: string, deeds: readonly Deed[]): Promise<void> {
     say: ({ who, where, times }) => {
       for (let i = 0; i < times; i++) {
         const text = `${++said} by ${who}`
-        note((all[who] as Phone).say(conversations[where] as ConversationId, text), where, { kind: 'message', by: who, text })
+        note((all[who] as Phone).say(conversations[where] as ConversationId, text), where, {
+          kind: 'message',
+          by: who,
+          text,
+        })
       }
     },
     commit: ({ who, where, members }) => {

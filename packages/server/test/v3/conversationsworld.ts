@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { decode, ProtocolError } from '@messageu/protocol'
 import {
+  type Accepted,
   type AccountId,
   type AccountName,
-  type Accepted,
   type Commit,
   type ContactRequest,
   type ConversationId,
@@ -86,6 +86,8 @@ export class Line implements Session {
   backlog = 0
   /** Whether what is sent stays in the backlog. */
   isStuck = false
+  /** Whether it leaves at the end of the turn, without a word. */
+  isSlow = false
   #drained: () => void = () => {}
 
   constructor(device: Device) {
@@ -94,7 +96,11 @@ export class Line implements Session {
 
   send(frame: Uint8Array): void {
     this.frames.push(frame)
-    if (this.isStuck) this.backlog += frame.length
+    if (this.isStuck || this.isSlow) this.backlog += frame.length
+    if (this.isSlow)
+      process.nextTick(() => {
+        this.backlog = 0
+      })
     for (const { code, body } of readFrames(frame)) {
       if (code !== events.deliver.code) throw new Error(`an event ${code}`)
       const delivery = decode(events.deliver.body, body)
@@ -182,7 +188,11 @@ export class Phone {
     this.#line = undefined
   }
 
-  say(conversation: ConversationId, what: string | Uint8Array, changes: Partial<RequestOf<'send'>> = {}): Promise<Accepted> {
+  say(
+    conversation: ConversationId,
+    what: string | Uint8Array,
+    changes: Partial<RequestOf<'send'>> = {},
+  ): Promise<Accepted> {
     return this.ask('send', this.message(conversation, what, changes))
   }
 
@@ -360,7 +370,11 @@ export class ConversationsWorld implements AsyncDisposable {
       directory: this.#directory,
       contacts: this.#contacts,
       numbers: await GivenNumbers.open(archive),
-      sessions: { ofDevice: (number) => this.sessions.ofDevice(number), ofAccount: (account) => this.sessions.ofAccount(account), count: 0 },
+      sessions: {
+        ofDevice: (number) => this.sessions.ofDevice(number),
+        ofAccount: (account) => this.sessions.ofAccount(account),
+        count: 0,
+      },
       clock: { nowMs: () => this.wallMs, monotonicMs: () => this.runMs },
       schedule: () => () => {},
       ...this.#options,

@@ -151,18 +151,21 @@ export function sessionOf(device: Device): Session {
   }
 }
 
-/** An archive whose disk fails when the test says so. */
-export class FaultyArchive {
+/** An archive whose disk fails, or is slow, when the test says so. */
+class FaultyArchive {
   readonly faulty: Archive
   /** Steps that were called. */
   steps = 0
   #failing = 0
-  #held: PromiseWithResolvers<void> | undefined
+  #begin: Promise<void> | undefined
+  #end: Promise<void> | undefined
+  #look: Promise<void> | undefined
 
   constructor(archive: Archive) {
     this.faulty = new Proxy(archive, {
       get: (target, property: keyof Archive) => {
         if (property === 'step') return (step: Step) => this.#step(target, step)
+        if (property === 'get') return (...question: Parameters<Archive['get']>) => this.#get(target, question)
         const value = target[property]
         return typeof value === 'function' ? value.bind(target) : value
       },
@@ -174,27 +177,51 @@ export class FaultyArchive {
     this.#failing = count
   }
 
-  /** Steps are not settled until the disk is let go. */
+  /** Steps do not begin until the disk is let go. */
   hold(): Disposable {
-    const held = Promise.withResolvers<void>()
-    this.#held = held
-    return {
-      [Symbol.dispose]: () => {
-        this.#held = undefined
-        held.resolve()
-      },
-    }
+    const [held, door] = gate()
+    this.#begin = held
+    return door
+  }
+
+  /** Steps are durable, but nobody is told until the disk is let go. */
+  holdAnswers(): Disposable {
+    const [held, door] = gate()
+    this.#end = held
+    return door
+  }
+
+  /** The next `get` sees what is stored now, and does not tell until it is let go. */
+  holdNextGet(): Disposable {
+    const [held, door] = gate()
+    this.#look = held
+    return door
   }
 
   async #step(archive: Archive, step: Step) {
     this.steps += 1
-    await this.#held?.promise
+    await this.#begin
     if (this.#failing > 0) {
       this.#failing -= 1
       throw new ProtocolError('storage-full', 'the disk is full')
     }
-    return archive.step(step)
+    const stepped = await archive.step(step)
+    await this.#end
+    return stepped
   }
+
+  async #get(archive: Archive, question: Parameters<Archive['get']>) {
+    const look = this.#look
+    this.#look = undefined
+    const value = await archive.get(...question)
+    await look
+    return value
+  }
+}
+
+function gate(): [Promise<void>, Disposable] {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return [promise, { [Symbol.dispose]: resolve }]
 }
 
 export function only<T>(items: readonly T[]): T {

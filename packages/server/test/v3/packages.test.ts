@@ -182,6 +182,15 @@ for (const kind of kinds)
       assert.equal((await world.directory.publish(alice.device, more)).singleUse, 100)
     })
 
+    test('those that are too old are forgotten when new ones come', async () => {
+      await using world = await startDirectory(kind)
+      const { alice } = await pair(world, newPackages(100, { notAfter: world.clock.nowMs() + hourMs }))
+      world.clock.pass(hourMs)
+      const count = await world.directory.publish(alice.device, newPackages(70))
+      assert.equal(count.singleUse, 70)
+      assert.equal((await world.archive.faulty.scan('keyPackage', { prefix: everything, limit: 1000 })).length, 70)
+    })
+
     test('K10: a clock that is set makes none too old', async () => {
       await using world = await startDirectory(kind)
       const { alice, bob } = await pair(world, newPackages(2, { notAfter: world.clock.nowMs() + 2 * hourMs }))

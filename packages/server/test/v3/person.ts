@@ -38,7 +38,7 @@ export function newKey(): Key {
 
 export const newServerKey = (): PublicKey => newKey().publicKey
 
-export function signed({ privateKey }: Key, message: Uint8Array): Signature {
+function signed({ privateKey }: Key, message: Uint8Array): Signature {
   return new Uint8Array(sign(null, message, privateKey)) as Signature // Ed25519: 64 bytes
 }
 

@@ -1,0 +1,58 @@
+import type { SeenPerson } from '@messageu/client'
+import { toBase64url } from '@messageu/protocol/v3'
+import { Failure } from '../failure.ts'
+import { notice, type Output, tell } from '../output.ts'
+import { printable } from '../terminal.ts'
+import { type Context, openSession } from './context.ts'
+
+/** Everybody that the server shows. */
+export async function people(context: Context): Promise<void> {
+  const { output, signal } = context
+  await using opened = await openSession(context)
+  let isDirectory = false
+  let count = 0
+  for await (const page of opened.session.people({ signal })) {
+    isDirectory = page.isDirectory
+    count += page.people.length
+    for (const person of page.people) await tellPerson(output, person)
+  }
+  if (count === 0)
+    await notice(output, 'nobody', isDirectory ? 'nobody else is here yet' : 'you have no conversations yet')
+  if (!isDirectory) await notice(output, 'no-directory', 'others are found by their exact name: messageu people NAME')
+}
+
+/** Whoever has exactly this name, for the same account as ever. */
+export async function person(context: Context, name: string): Promise<void> {
+  const { output, signal } = context
+  await using opened = await openSession(context)
+  const found = await opened.session.find(name, { signal })
+  if (found === undefined)
+    throw new Failure('unknown-person', {
+      what: `nobody here is called ${name}`,
+      advice: 'the exact name, as its owner writes it',
+    })
+  await tellPerson(output, { ...found, isOtherAccount: false })
+}
+
+/** Who has begun a conversation and waits to be accepted. */
+export async function requests(context: Context): Promise<void> {
+  const { output, signal } = context
+  await using opened = await openSession(context)
+  const waiting = await opened.session.requests({ signal })
+  for (const { name, account, conversation, at } of waiting)
+    await tell(
+      output,
+      { event: 'request', name, account: toBase64url(account), conversation: toBase64url(conversation), at },
+      `${printable(name)}  since ${new Date(at).toISOString()}`,
+    )
+  if (waiting.length === 0) await notice(output, 'nobody', 'nobody waits to be accepted')
+}
+
+function tellPerson(output: Output, { name, account, isOtherAccount }: SeenPerson): Promise<void> {
+  const alarm = isOtherAccount ? '  ALARM: another account than before' : ''
+  return tell(
+    output,
+    { event: 'person', name, account: toBase64url(account), isOtherAccount },
+    `${printable(name)}${alarm}`,
+  )
+}
