@@ -31,16 +31,19 @@ export async function accountIn(folder: string): Promise<AccountRow> {
   return held.account
 }
 
+interface OpenSession extends AsyncDisposable {
+  readonly session: Session
+  /** Ends the command as well when the session is lost: a session comes back for ever, and nobody watches a command do so. */
+  readonly signal: AbortSignal
+}
+
 /** The session of the profile. What the server says unasked is told; alarms are told before anything else. */
-export async function openSession({
-  folder,
-  output,
-  signal,
-  world,
-}: Context): Promise<AsyncDisposable & { readonly session: Session }> {
+export async function openSession({ folder, output, signal, world }: Context): Promise<OpenSession> {
   await using opening = new AsyncDisposableStack()
   const { profile } = opening.use(await openExisting(folder))
+  const loss = new AbortController()
   const onEvent = (event: SessionEvent): void => {
+    if (event.kind === 'phase' && event.phase.phase === 'lost') loss.abort(event.phase.why)
     if (event.kind === 'incarnation')
       void notice(output, 'restored', 'the server was restored from a copy: what was received before may come again')
   }
@@ -48,7 +51,11 @@ export async function openSession({
   for (const { kind, name } of await session.alarms())
     await notice(output, kind, `${name ?? 'an account'}: ${alarms[kind]}`)
   const held = opening.move()
-  return { session, [Symbol.asyncDispose]: () => held.disposeAsync() }
+  return {
+    session,
+    signal: AbortSignal.any([signal, loss.signal]),
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  }
 }
 
 const alarms = {

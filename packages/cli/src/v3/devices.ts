@@ -3,9 +3,9 @@ import { type Context, hex, openSession } from './context.ts'
 
 /** The devices on one's own list. */
 export async function devices(context: Context): Promise<void> {
-  const { output, signal } = context
+  const { output } = context
   await using opened = await openSession(context)
-  const { session } = opened
+  const { session, signal } = opened
   const own = hex(session.account.identity.device)
   const list = await session.ownList({ signal })
   for (const { device, since } of list.devices) {

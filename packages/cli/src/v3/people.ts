@@ -7,11 +7,12 @@ import { type Context, openSession } from './context.ts'
 
 /** Everybody that the server shows. */
 export async function people(context: Context): Promise<void> {
-  const { output, signal } = context
+  const { output } = context
   await using opened = await openSession(context)
+  const { session, signal } = opened
   let isDirectory = false
   let count = 0
-  for await (const page of opened.session.people({ signal })) {
+  for await (const page of session.people({ signal })) {
     isDirectory = page.isDirectory
     count += page.people.length
     for (const person of page.people) await tellPerson(output, person)
@@ -23,9 +24,10 @@ export async function people(context: Context): Promise<void> {
 
 /** Whoever has exactly this name, for the same account as ever. */
 export async function person(context: Context, name: string): Promise<void> {
-  const { output, signal } = context
+  const { output } = context
   await using opened = await openSession(context)
-  const found = await opened.session.find(name, { signal })
+  const { session, signal } = opened
+  const found = await session.find(name, { signal })
   if (found === undefined)
     throw new Failure('unknown-person', {
       what: `nobody here is called ${name}`,
@@ -36,9 +38,10 @@ export async function person(context: Context, name: string): Promise<void> {
 
 /** Who has begun a conversation and waits to be accepted. */
 export async function requests(context: Context): Promise<void> {
-  const { output, signal } = context
+  const { output } = context
   await using opened = await openSession(context)
-  const waiting = await opened.session.requests({ signal })
+  const { session, signal } = opened
+  const waiting = await session.requests({ signal })
   for (const { name, account, conversation, at } of waiting)
     await tell(
       output,

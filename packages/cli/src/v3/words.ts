@@ -49,7 +49,7 @@ export async function wordsOfAccount(
     if (words !== undefined) return words
     throw new Failure('no-such-file', { what: `there is no ${file}`, advice: 'the file that holds the 24 words' })
   }
-  return parseWords(process.stdin.isTTY ? await typed({ signal }) : await piped({ signal }))
+  return wordsFrom(process.stdin.isTTY ? await typed({ signal }) : await piped({ signal }))
 }
 
 async function wordsIn(file: string): Promise<RecoveryWords | undefined> {
@@ -61,7 +61,12 @@ async function wordsIn(file: string): Promise<RecoveryWords | undefined> {
       why: 'whoever reads the words has the account',
       advice: `chmod 600 ${file}`,
     })
-  return parseWords(new TextDecoder().decode(found.bytes))
+  return wordsFrom(new TextDecoder().decode(found.bytes))
+}
+
+function wordsFrom(text: string): RecoveryWords {
+  if (text.trim() === '') throw notWords('there are no words')
+  return parseWords(text)
 }
 
 async function writeNewWords(file: string, random: RandomBytes): Promise<RecoveryWords> {
@@ -88,14 +93,12 @@ function table(words: RecoveryWords): string {
 async function piped({ signal }: { signal: AbortSignal }): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > wordsBytesMax) throw notWords(`more than ${wordsBytesMax} bytes came through the pipe`)
     chunks.push(chunk)
   }
-  const text = Buffer.concat(chunks).toString()
-  if (text.trim() === '') throw notWords('nothing came through the pipe')
-  return text
+  return Buffer.concat(chunks).toString()
 }
 
 function notWords(what: string): Failure {
@@ -104,8 +107,9 @@ function notWords(what: string): Failure {
 
 /** One line that the terminal does not show. */
 async function typed({ signal }: { signal: AbortSignal }): Promise<string> {
-  process.stderr.write('The 24 words (they are not shown): ')
+  // before the question: from now on the terminal shows nothing, and keys are ours
   using silent = createInterface({ input: process.stdin, terminal: true })
+  process.stderr.write('The 24 words (they are not shown): ')
   try {
     return await silent.question('', { signal })
   } finally {

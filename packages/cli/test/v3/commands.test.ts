@@ -205,6 +205,22 @@ describe('looking', () => {
   })
 })
 
+test('a command ends with its session, and does not wait for a server that went away', async () => {
+  await using shell = await Shell.open()
+  await shell.register('alice')
+  for (const command of [people, requests, devices, (context: Context) => person(context, 'bob')]) {
+    shell.server.isReachable = true
+    shell.server.lie = (operation, _body, session) => {
+      if (operation === 'prove') return undefined
+      shell.server.isReachable = false
+      session.cut()
+      return { kind: 'silence' }
+    }
+    const ended = await shell.run(command, { json: true })
+    assert.deepEqual([ended.code, eventsIn(ended).map(({ code }) => code)], [3, ['cut-off']])
+  }
+})
+
 describe('a new account', () => {
   test('is the same one when its answer was lost and the command comes again', async () => {
     await using shell = await Shell.open()

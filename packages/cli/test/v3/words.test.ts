@@ -57,7 +57,7 @@ describe('words in a file', () => {
       { content: words.with(4, 'abandn').join(' '), says: /^word 5 is not on the list$/, advises: /^perhaps abandon/ },
       { content: words.with(4, '\u001b[31m').join(' '), says: /^word 5 is not on the list$/, advises: /word by word/ },
       { content: Array(24).fill('abandon').join(' '), says: /do not belong together/, advises: /word by word/ },
-      { content: '', says: /^0 words/, advises: /word by word/ },
+      { content: '\n', says: /^there are no words$/, advises: /^the 24 words/ },
     ]
     for (const { content, says, advises } of wrongs) {
       const failure = await reasonOf(content)

@@ -27,7 +27,7 @@ import {
   rosterChange,
 } from './membership.ts'
 import type { Parts } from './parts.ts'
-import { answerBefore, isNew, type Named } from './priors.ts'
+import { answerBefore, isNew, type Named, turnOf } from './priors.ts'
 import type { Account, Device } from './services.ts'
 
 /** The GroupInfo of a conversation, and where it belongs. */
@@ -51,7 +51,12 @@ interface Posting {
  * Accepts one commit, with everything that it brings: one step, guarded by the epoch. Of several made in one epoch the
  * first one wins, and the others are told where it stands. Protocol 3 §6.4.
  */
-export async function commit(parts: Parts, device: Device, request: Commit): Promise<Accepted> {
+export async function commit(
+  parts: Parts,
+  device: Device,
+  request: Commit,
+  turn: 'free' | 'taken' = 'free',
+): Promise<Accepted> {
   const { archive, deliveries, ledgers, shelf, strangers, trimming } = parts
   const { conversation: id, number } = request
   const digest = hash('sha256', encode(Commit, request), 'buffer').subarray(0, 8)
@@ -71,6 +76,7 @@ export async function commit(parts: Parts, device: Device, request: Commit): Pro
     if (!shelf.holds(conversation) || conversation.state !== state) continue
 
     if (isNew(sends, named) === 'maybe' && !(isKnownNew && sends.recent.get(number) === undefined)) {
+      if (turn === 'free') return parts.turns.take([turnOf(named)], () => commit(parts, device, request, 'taken'))
       const answer = await answerBefore(archive, named)
       if (answer !== undefined) return answer
       isKnownNew = true

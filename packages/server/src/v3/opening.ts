@@ -25,6 +25,7 @@ export async function open(parts: Parts, device: Device, { conversation: id, tar
   return parts.turns.take([keyOf(key)], async () => {
     const found = await openOf(parts, key)
     if (found !== undefined) return found
+    await mustBeFree(parts, id)
     if (standing === 'stranger') await parts.strangers.introduce(own, other, id)
     if (other !== own && (await parts.contacts.standing(other, own)) === 'stranger')
       await parts.contacts.judge(own, other, 'accept')
@@ -59,8 +60,18 @@ async function openOf({ archive, shelf }: Parts, key: Uint8Array): Promise<Opene
   return { conversation: conversation.id, generation: conversation.durable.generation, isNew: false }
 }
 
+/** Throws `conversation-exists` for an id that is in use, or about to be. */
+async function mustBeFree({ archive, shelf, founded }: Parts, id: ConversationId): Promise<void> {
+  const stored = await archive.get('conversation', id)
+  if (stored !== undefined || isHeld({ shelf, founded }, id)) throw idInUse()
+}
+
+function isHeld({ shelf, founded }: Pick<Parts, 'shelf' | 'founded'>, id: ConversationId): boolean {
+  return shelf.peek(id) !== undefined || founded.get(keyOf(id)) !== undefined
+}
+
 async function begin(
-  { archive, ledgers, numbers, shelf, founded }: Parts,
+  parts: Parts,
   id: ConversationId,
   {
     state,
@@ -68,10 +79,10 @@ async function begin(
     objects,
   }: { state: ConversationState; accounts: readonly Account[]; objects: readonly ObjectChange[] },
 ): Promise<void> {
+  const { ledgers, numbers, shelf } = parts
   const places = await Promise.all(accounts.map((account) => ledgers.of(account)))
-  const stored = await archive.get('conversation', id)
-  // nothing is waited for from here on
-  if (stored !== undefined || shelf.peek(id) !== undefined || founded.get(keyOf(id)) !== undefined) throw idInUse()
+  await mustBeFree(parts, id)
+  if (isHeld(parts, id)) throw idInUse() // by somebody who looked at the same time
   for (const ledger of places) ledger.mustHavePlace()
   await shelf.begin(id, numbers.next('conversation'), state, objects)
 }

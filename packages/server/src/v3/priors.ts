@@ -19,6 +19,14 @@ export function isNew(sends: Sends, { number, id }: Pick<Named, 'number' | 'id'>
   return number > sends.highest - archiveLimits.recentSends ? 'new' : 'maybe'
 }
 
+/**
+ * Requests of one number take turns once it is not certain that it is new: a number far below the newest is not in
+ * memory, and two that look for it at the same time would both find nothing.
+ */
+export function turnOf({ device, number }: Pick<Named, 'device' | 'number'>): string {
+  return `send/${device}/${number}`
+}
+
 /** How a send was answered that was accepted before; undefined for one that was not. Waits for one that is under way. */
 export async function answerBefore(
   archive: Pick<Archive, 'findSent'>,

@@ -3,7 +3,7 @@ import { refusedFor } from './conversation.ts'
 import { Letter } from './letters.ts'
 import { maySend, notPermitted } from './membership.ts'
 import type { Parts } from './parts.ts'
-import { answerBefore, isNew, type Named } from './priors.ts'
+import { answerBefore, isNew, type Named, turnOf } from './priors.ts'
 import type { Device } from './services.ts'
 
 /**
@@ -12,7 +12,12 @@ import type { Device } from './services.ts'
  * What has to be loaded is loaded first; then it is decided and called in one go, on what is in memory. Whoever had to
  * wait looks again, because others went on meanwhile.
  */
-export async function send(parts: Parts, device: Device, request: Send): Promise<Accepted> {
+export async function send(
+  parts: Parts,
+  device: Device,
+  request: Send,
+  turn: 'free' | 'taken' = 'free',
+): Promise<Accepted> {
   const { archive, clock, deliveries, ledgers, shelf, strangers } = parts
   const { conversation: id, generation, sealed } = request
   const letter = Letter.of({ kind: 'application', conversation: id, generation, sealed, sender: device.number })
@@ -36,6 +41,7 @@ export async function send(parts: Parts, device: Device, request: Send): Promise
     if (!shelf.holds(conversation) || conversation.state !== state) continue
 
     if (isNew(sends, named) === 'maybe' && !(isKnownNew && sends.recent.get(named.number) === undefined)) {
+      if (turn === 'free') return parts.turns.take([turnOf(named)], () => send(parts, device, request, 'taken'))
       const answer = await answerBefore(archive, named)
       if (answer !== undefined) return answer
       isKnownNew = true

@@ -15,6 +15,9 @@ const waitingMax = 100_000
 /** Devices without a session of which it is remembered how far they were. */
 const rememberedMax = 100_000
 
+/** One for messages and one for commits. */
+const boxesPerConversation = 2
+
 /** Calls later, once. Returns how to call it off. */
 export type Schedule = (afterMs: number, run: () => void) => () => void
 
@@ -42,8 +45,8 @@ interface Slowest {
 export class Trimming implements Disposable {
   readonly #parts: TrimmingParts
   readonly #due = new Map<string, ConversationId>()
-  /** Which devices a conversation waits for, one for each box, and which conversations wait for a device. */
-  readonly #slowest = new Map<string, ReadonlySet<number>>()
+  /** Which devices a conversation waits for, one for each box that holds something; and what waits for a device. */
+  readonly #slowest = new Map<string, readonly number[]>()
   readonly #waiting = new Map<number, Map<string, ConversationId>>()
   readonly #passed = new Recent<number>(rememberedMax)
   #callOff: (() => void) | undefined
@@ -55,8 +58,9 @@ export class Trimming implements Disposable {
 
   /** `device`, or anybody, got on in a conversation. */
   note(conversation: ConversationId, device?: number): void {
-    const slowest = this.#slowest.get(keyOf(conversation))
-    if (slowest === undefined || device === undefined || slowest.has(device)) this.#add(conversation)
+    const slowest = this.#slowest.get(keyOf(conversation)) ?? []
+    const isHeldUp = slowest.length === boxesPerConversation && device !== undefined && !slowest.includes(device)
+    if (!isHeldUp) this.#add(conversation)
   }
 
   /** A device got on, or is no reader any more: whatever waits for it is looked at again. */
@@ -120,7 +124,11 @@ export class Trimming implements Disposable {
       await this.#forget(conversation, trims)
       ledgers.peek(state.creator)?.recount(conversation.number)
     }
-    this.#await(key, id, new Set(slowest.map(({ device }) => device).filter((device) => device !== undefined)))
+    const waiting = slowest.filter(({ box }) => this.#oldestIn(box) !== open)
+    this.#await(key, id, waiting.map(({ device }) => device).filter((device) => device !== undefined))
+    // who got on before it was known that they are waited for
+    for (const { device, cursor } of waiting)
+      if (device !== undefined && (await this.#cursorOf(device)) > cursor) this.#add(id)
   }
 
   async #forget(conversation: Conversation, trims: readonly { box: number; through: number }[]): Promise<void> {
@@ -140,10 +148,10 @@ export class Trimming implements Disposable {
   }
 
   /** Remembers whom a conversation waits for. */
-  #await(key: string, id: ConversationId, devices: ReadonlySet<number>): void {
+  #await(key: string, id: ConversationId, devices: readonly number[]): void {
     for (const before of this.#slowest.get(key) ?? []) this.#stopWaiting(before, key)
     this.#slowest.delete(key)
-    if (devices.size === 0) return
+    if (devices.length === 0) return
     if (this.#slowest.size >= waitingMax) {
       this.#slowest.clear()
       this.#waiting.clear()

@@ -76,12 +76,13 @@ for (const kind of ['memory', 'sqlite'])
         [Phone],
       ]
       const group = await world.group(alice)
+      world.regards(eve.account, bob.account, 'stranger')
       await assert.rejects(bob.ask('open', direct(eve, group)), refusal('conversation-exists'))
+      assert.equal(world.requests.length, 0)
       await assert.rejects(bob.ask('create', { conversation: group }), refusal('conversation-exists'))
       await world.restart()
       await assert.rejects(bob.ask('create', { conversation: group }), refusal('conversation-exists'))
       const { conversations } = world.open
-      await assert.rejects(conversations.mustBeFree(group), refusal('conversation-exists'))
       const founding = newConversationId()
       conversations.founding(alice.account, alice.device, founding)
       assert.throws(() => conversations.founding(bob.account, bob.device, founding), refusal('conversation-exists'))
