@@ -93,7 +93,7 @@ function table(words: RecoveryWords): string {
 async function piped({ signal }: { signal: AbortSignal }): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+  for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > wordsBytesMax) throw notWords(`more than ${wordsBytesMax} bytes came through the pipe`)
     chunks.push(chunk)

@@ -125,7 +125,11 @@ export class Trimming implements Disposable {
       ledgers.peek(state.creator)?.recount(conversation.number)
     }
     const waiting = slowest.filter(({ box }) => this.#oldestIn(box) !== open)
-    this.#await(key, id, waiting.map(({ device }) => device).filter((device) => device !== undefined))
+    this.#await(
+      key,
+      id,
+      waiting.map(({ device }) => device).filter((device) => device !== undefined),
+    )
     // who got on before it was known that they are waited for
     for (const { device, cursor } of waiting)
       if (device !== undefined && (await this.#cursorOf(device)) > cursor) this.#add(id)

@@ -375,6 +375,63 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal([...(await ledgers.of(bob.account)).conversations()].length, 0)
     })
 
+    test('who was taken off holds up the commit that did it, and no message after it', async () => {
+      await using setting = await start(kind)
+      const { world, alice, bob, tablet, conversation } = setting
+      await alice.say(conversation, 'for all')
+      await catchUp(setting, alice, bob, tablet)
+      tablet.disconnect()
+      await world.trim()
+      await alice.commit(conversation, [alice, bob])
+      for (const text of ['one', 'two']) {
+        await alice.say(conversation, text)
+        for (const phone of [alice, bob]) {
+          await until(() => phone.line.heard.at(-1)?.kind === (phone === alice ? 'commit' : 'application'))
+          await until(() => phone === alice || phone.line.texts.at(-1) === text)
+          await phone.acknowledge()
+        }
+        await world.trim()
+        assert.equal(world.stored(conversation), 1)
+      }
+    })
+
+    test('who left and had read everything holds up nothing after a restart', async () => {
+      await using setting = await start(kind)
+      const { world, alice, bob, tablet, conversation } = setting
+      const carol = world.person('carol')[0] as Phone
+      await alice.commit(conversation, [alice, bob, tablet, carol])
+      await alice.say(conversation, 'for all')
+      await catchUp(setting, alice, bob, tablet, carol)
+      await carol.ask('leave', { conversation })
+      await world.restart([alice, bob, tablet, carol])
+      await alice.say(conversation, 'without carol', { generation: 1, epoch: 2 })
+      await catchUp(setting, alice, bob, tablet)
+      await world.trim()
+      assert.equal(world.stored(conversation), 0)
+    })
+
+    test('who gets on while it is looked who is slowest is not waited for in vain', async () => {
+      await using setting = await start(kind)
+      const { world, alice, bob, tablet, conversation } = setting
+      await alice.say(conversation, 'hello')
+      await catchUp(setting, alice, bob)
+      await tablet.connect()
+      await live(setting, tablet)
+      const { archive } = world
+      const acknowledged = archive.acknowledged.bind(archive)
+      archive.acknowledged = async (device) => {
+        const before = await acknowledged(device)
+        if (device === tablet.device.number) {
+          archive.acknowledged = acknowledged
+          await tablet.acknowledge()
+        }
+        return before
+      }
+      await world.trim()
+      await world.trim()
+      assert.equal(world.stored(conversation), 0)
+    })
+
     test('a device that is delisted gets nothing more and holds up nobody', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, tablet, conversation } = setting
