@@ -128,7 +128,11 @@ function readMessage(bytes: Buffer): { opcode: number; payload: Buffer; end: num
 }
 
 function closeOf(socket: Socket): Promise<undefined> {
-  return new Promise((resolve) => socket.once('close', () => resolve(undefined)))
+  return new Promise((resolve) => {
+    if (socket.closed)
+      resolve(undefined) // a server that was killed may be gone before anybody listens
+    else socket.once('close', () => resolve(undefined))
+  })
 }
 
 async function headOf(socket: Socket): Promise<{ head: string; rest: Buffer }> {
