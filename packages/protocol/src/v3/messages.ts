@@ -300,6 +300,8 @@ export const Notice = union({
   regenerated: { tag: 8, body: struct({ conversation: ConversationId, generation: u32 }) },
   /** A member asked to be taken off; fan-out to it has ended. */
   left: { tag: 9, body: struct({ conversation: ConversationId, generation: u32, account: AccountId }) },
+  /** Everything that waited for the device was delivered in this session. */
+  'caught-up': { tag: 10, body: nothing },
 })
 export type Notice = Infer<typeof Notice>
 

@@ -88,6 +88,7 @@ export class ServerDeliveries implements Deliveries {
     const outbound = this.#of(session)
     outbound.credit.messages = Math.min(outbound.credit.messages + messages, limits.creditMessagesMax)
     outbound.credit.bytes = Math.min(outbound.credit.bytes + bytes, limits.creditBytesMax)
+    if (outbound.isLive) outbound.caughtUp()
     this.#resume(outbound)
   }
 
@@ -153,6 +154,7 @@ export class ServerDeliveries implements Deliveries {
       while (mailbox !== undefined && isThere(session)) {
         if (mailbox.isEmpty) {
           outbound.isLive = true
+          outbound.caughtUp()
           break
         }
         if (!hasCredit(outbound)) break

@@ -29,6 +29,7 @@ export class Outbound {
   stored = 0
   acknowledged = 0
   acknowledging: Promise<void> | undefined
+  #hasToldSo = false
   readonly #unacknowledged = new Map<string, Delivered>()
 
   constructor(session: Session) {
@@ -50,6 +51,13 @@ export class Outbound {
     this.#mailbox = mailbox
     this.delivered = mailbox.place
     this.acknowledged = mailbox.place
+  }
+
+  /** Nothing waits any more; the device hears of it the first time. Protocol 3 §7.6 */
+  caughtUp(): void {
+    if (this.#hasToldSo || this.credit.messages < 1) return
+    this.#hasToldSo = true
+    this.session.notice({ kind: 'caught-up', body: undefined })
   }
 
   /** A message was pushed. */

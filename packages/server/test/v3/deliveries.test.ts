@@ -25,6 +25,9 @@ async function start(kind: string): Promise<Setting> {
 const live = ({ world }: Setting, { device }: Phone): Promise<void> =>
   until(() => world.open.deliveries.isLive(device.number))
 
+/** How often the newest session of a device was told that it has everything. */
+const caughtUp = ({ line }: Phone): number => line.notices.filter(({ kind }) => kind === 'caught-up').length
+
 /** A device has got and acknowledged everything. */
 async function catchUp(setting: Setting, ...phones: Phone[]): Promise<void> {
   for (const phone of phones) {
@@ -45,6 +48,34 @@ function damage(archive: Archive, positions: ReadonlySet<number>): void {
 
 for (const kind of ['memory', 'sqlite'])
   describe(`deliveries on ${kind}`, () => {
+    test('a session is told once that everything that waited is here, and not before', async () => {
+      await using setting = await start(kind)
+      const { alice, bob, conversation } = setting
+      for (let i = 0; i < 3; i++) await alice.say(conversation, `${i}`)
+      await bob.connect({ messages: 2, bytes: 1000 })
+      await until(() => bob.line.heard.length === 2)
+      await settled()
+      assert.deepEqual(caughtUp(bob), 0)
+      await bob.ask('credit', { messages: 10, bytes: 1000 })
+      await until(() => caughtUp(bob) === 1)
+      assert.deepEqual(bob.line.texts, ['0', '1', '2'])
+      await alice.say(conversation, '3')
+      await until(() => bob.line.texts.length === 4)
+      await settled()
+      assert.equal(caughtUp(bob), 1)
+    })
+
+    test('where nothing waits, a session is told so as soon as it has credit', async () => {
+      await using setting = await start(kind)
+      const { bob } = setting
+      await catchUp(setting, bob)
+      await bob.connect({ messages: 0, bytes: 0 })
+      await live(setting, bob)
+      assert.equal(caughtUp(bob), 0)
+      await bob.ask('credit', { messages: 1, bytes: 1 })
+      await until(() => caughtUp(bob) === 1)
+    })
+
     test('what was sent while a device was away comes when it returns, in order, over all its conversations', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, conversation } = setting
