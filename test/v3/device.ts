@@ -1,7 +1,7 @@
 import {
   type Change,
-  connect,
   type Outcome,
+  openSession,
   type Receiver,
   register,
   type Sealed,
@@ -70,7 +70,7 @@ export class Device implements AsyncDisposable {
     const receiver = keeping(store, news)
     const patience = 'for-ever'
     const listening = onEvent === undefined ? {} : { onEvent }
-    const session = opening.use(await connect({ store, world, signal: never, receiver, patience, ...listening }))
+    const session = opening.use(await openSession({ store, world, signal: never, receiver, patience, ...listening }))
     return new Device(session, store, news, opening.move())
   }
 

@@ -1,13 +1,20 @@
 import { utf8Encode } from '@messageu/protocol'
 import type { AccountId, AccountName } from '@messageu/protocol/v3'
 import { ClientError } from './errors.ts'
-import { type Alarm, alarmKinds, alarmRow, dropRow, getRow, pinRow, putRow, readRow } from './rows.ts'
+import { type Alarm, alarmKinds, alarmRow, dropRow, getRow, pinRow, putRow, rowsOf } from './rows.ts'
 import { type Change, change, type Store } from './store.ts'
 
 /** What keeps an alarm. About one thing there is one, however often it is seen: a server cannot fill the store with them. */
 export function alarmChange(alarm: Alarm): Change {
-  const key = alarm.kind === 'other-account' ? keyOfName(alarm.name ?? '') : keyOfAccount(alarm.kind, alarm.account)
-  return putRow(alarmRow, key, alarm)
+  return putRow(alarmRow, alarmKey(alarm), alarm)
+}
+
+export function alarmKey({
+  kind,
+  name,
+  account,
+}: Pick<Alarm, 'kind' | 'account'> & { name?: string | undefined }): Uint8Array {
+  return kind === 'other-account' ? keyOfName(name ?? '') : keyOfAccount(kind, account)
 }
 
 export function alarmError({ kind, name }: Pick<Alarm, 'kind' | 'name'>): ClientError {
@@ -17,13 +24,8 @@ export function alarmError({ kind, name }: Pick<Alarm, 'kind' | 'name'>): Client
 /** What the user has to be told, and has not yet decided about. */
 export async function readAlarms(store: Store): Promise<readonly Alarm[]> {
   const alarms: Alarm[] = []
-  for (let after: Uint8Array | undefined; ; ) {
-    const rows = await store.read('alarms', { after, limit: pageRows })
-    alarms.push(...rows.map(({ value }) => readRow(alarmRow, value)))
-    const last = rows.at(-1)?.key
-    if (rows.length < pageRows || typeof last === 'number') return alarms
-    after = last
-  }
+  for await (const { row } of rowsOf(store, alarmRow)) alarms.push(row)
+  return alarms
 }
 
 /** From now on the name stands for the account that the alarm told of: the user has compared safety numbers. */
@@ -44,8 +46,6 @@ function keyOfName(name: string): Uint8Array {
 function keyOfAccount(kind: Alarm['kind'], account: AccountId): Uint8Array {
   return Uint8Array.of(alarmKinds[kind], ...account)
 }
-
-const pageRows = 100
 
 const sentences: Readonly<Record<Alarm['kind'], (who: string) => string>> = {
   'other-account': (who) => `the name ${who} stands for another account than when it was first seen`,

@@ -13,6 +13,7 @@ import { ClientError } from './errors.ts'
 import { begin, next, type Phase, type PhaseEvent } from './phase.ts'
 import { type Prover, prove } from './proving.ts'
 import type { Transport } from './transport.ts'
+import { orAborted } from './waiting.ts'
 import { type RequestOf, type ResponseOf, Wire } from './wire.ts'
 
 /** What a connection needs from the world. */
@@ -122,20 +123,12 @@ export class Connection implements AsyncDisposable {
   }
 
   async #open(signal: AbortSignal, patience: 'one-attempt' | 'for-ever'): Promise<Wire> {
-    const aborted = Promise.withResolvers<never>()
-    aborted.promise.catch(() => {})
-    const abort = (): void => aborted.reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      for (;;) {
-        signal.throwIfAborted()
-        if (this.#phase.phase === 'ended') throw this.#phase.why
-        if (this.#phase.phase === 'lost' && patience === 'one-attempt') throw this.#phase.why
-        if (this.#phase.phase === 'open' && this.#wire !== undefined) return this.#wire
-        await Promise.race([this.#changed.promise, aborted.promise])
-      }
-    } finally {
-      signal.removeEventListener('abort', abort)
+    for (;;) {
+      signal.throwIfAborted()
+      if (this.#phase.phase === 'ended') throw this.#phase.why
+      if (this.#phase.phase === 'lost' && patience === 'one-attempt') throw this.#phase.why
+      if (this.#phase.phase === 'open' && this.#wire !== undefined) return this.#wire
+      await orAborted(this.#changed.promise, signal)
     }
   }
 

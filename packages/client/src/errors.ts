@@ -21,6 +21,16 @@ const advice = {
   'newer-storage':      'use the newer program that wrote this profile',
   'wrong-passphrase':   'type it again',
   'passphrase-needed':  'give the passphrase of the profile',
+  'unknown-person':     'the exact name, as its owner writes it',
+  'unknown-conversation': 'look at the list of your conversations',
+  'no-device':          'they have to come online once: until then nothing can be sealed for them',
+  'not-accepted':       'accept the request first, or refuse it',
+  unseen:               'look at who is in the conversation, then say that you have',
+  forbidden:            'ask an owner of the group',
+  'not-manager':        'use a device that manages the account, or the recovery words',
+  'bad-code':           'copy the whole code again',
+  contested:            'try again: others changed the conversation at the same time',
+  'not-a-member':       'ask somebody who is in the conversation to bring this device in',
   'in-use':             'wait until the other program has ended, or end it',
   'insecure-file':      'look at it and move it away',
 } as const
@@ -51,4 +61,9 @@ type Options = { cause?: unknown; retryAfterMs?: number }
 /** The server did what no server may do. */
 export function badAnswer(what: string, cause?: unknown): ClientError {
   return new ClientError('bad-answer', `the server broke the protocol: ${what}`, { cause })
+}
+
+/** The session ended before an answer: the next one may bring it. */
+export function isLoss(error: unknown): boolean {
+  return error instanceof ClientError && (error.reason === 'lost' || error.reason === 'ended')
 }

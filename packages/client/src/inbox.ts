@@ -1,9 +1,11 @@
 import { type Delivery, type Hello, type Incarnation, RefusedError, type SessionOpened } from '@messageu/protocol/v3'
+import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
-import { badAnswer, ClientError } from './errors.ts'
+import { badAnswer, ClientError, isLoss } from './errors.ts'
 import { limits } from './limits.ts'
 import { deliveryRow, getRow, progressKeys, putRow } from './rows.ts'
 import { type Change, change, type Store } from './store.ts'
+import type { Turn } from './turn.ts'
 import type { Wire } from './wire.ts'
 
 /** Whoever knows what is in the payloads. */
@@ -11,15 +13,20 @@ export interface Receiver {
   /**
    * What to store of these deliveries, which come in order. It is stored in one step with the place up to which they
    * were received: what was stored once never comes here again. May be called again for the same ones before that, and
-   * has no effect but what it returns.
+   * has no effect but what it returns. What it has to ask of the server it asks in the session that has delivered; what
+   * is lost with that (`lost`, `ended`) comes again in the next one.
    */
-  receive(deliveries: readonly Delivery[]): Promise<readonly Change[]>
+  receive(deliveries: readonly Delivery[], asker: Asker): Promise<readonly Change[]>
 }
 
 export interface InboxOptions {
   readonly store: Store
   /** Without one nothing is asked for: everything stays at the server. */
   readonly receiver: Receiver | undefined
+  /** Whoever changes what receiving reads waits for its turn. */
+  readonly turn: Turn
+  /** Something was stored. */
+  readonly stored: () => void
   /** Receiving cannot go on: the store or the receiver failed. */
   readonly fail: (why: Error) => void
 }
@@ -116,21 +123,33 @@ export class Inbox {
     try {
       while (this.#pending.length > 0) await this.#store(nextBatch(this.#pending))
     } catch (error) {
-      this.#options.fail(error instanceof Error ? error : new Error(String(error)))
+      const isPassing = isLoss(error) || (error instanceof RefusedError && error.retry === 'later')
+      if (isPassing) this.#giveUp(error)
+      else this.#options.fail(error instanceof Error ? error : new Error(String(error)))
     } finally {
       this.#work = undefined
     }
   }
 
+  /** What was not stored comes again in the next session. */
+  #giveUp(error: unknown): void {
+    this.#pending = []
+    if (this.#wire !== undefined) dropOn(error, this.#wire)
+  }
+
   async #store(batch: readonly Delivery[]): Promise<void> {
-    const { store, receiver } = this.#options
+    const { store, receiver, turn, stored } = this.#options
     const incarnation = this.#incarnation
+    const asker = this.#wire
     const fresh = batch.filter(({ position }) => position > this.#through)
     const through = fresh.at(-1)?.position
-    if (through !== undefined && receiver !== undefined && incarnation !== undefined) {
+    if (through !== undefined && receiver !== undefined && incarnation !== undefined && asker !== undefined) {
       const row = putRow(deliveryRow, progressKeys.delivery, { incarnation, through })
-      await change(store, async () => ({ changes: [...(await receiver.receive(fresh)), row], result: undefined }))
+      await turn.run(() =>
+        change(store, async () => ({ changes: [...(await receiver.receive(fresh, asker)), row], result: undefined })),
+      )
       this.#through = through
+      stored()
     }
     this.#pending.splice(0, batch.length)
     this.#spent.messages += batch.length

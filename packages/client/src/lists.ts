@@ -7,11 +7,11 @@ import { sameBytes } from './bytes.ts'
 import type { Clock } from './clock.ts'
 import { badAnswer, type ClientError } from './errors.ts'
 import { getRow, listRow, putRow } from './rows.ts'
-import { change, type Store } from './store.ts'
+import { change, type RowStore } from './store.ts'
 
 export interface ListSource {
   readonly asker: Asker
-  readonly store: Store
+  readonly store: RowStore
   readonly clock: Clock
   readonly serverKey: PublicKey
 }

@@ -1,4 +1,4 @@
-import { type Change, type Key, keyBytes, type Row, revisionConflict, type Store, type Table } from './store.ts'
+import { type Change, type Key, keyText, type Row, revisionConflict, type Store, type Table } from './store.ts'
 
 /** A store that ends with the process: for tests, and for accounts that are not meant to last. */
 export class MemoryStore implements Store {
@@ -10,11 +10,11 @@ export class MemoryStore implements Store {
   }
 
   get(table: Table, key: Key): Promise<Uint8Array | undefined> {
-    return Promise.resolve(this.#table(table).get(textOf(key))?.value.slice())
+    return Promise.resolve(this.#table(table).get(keyText(key))?.value.slice())
   }
 
   read(table: Table, { after, limit }: { after?: Key | undefined; limit: number }): Promise<readonly Row[]> {
-    const behind = after === undefined ? '' : textOf(after)
+    const behind = after === undefined ? '' : keyText(after)
     const rows = [...this.#table(table)]
       .filter(([text]) => after === undefined || text > behind)
       .sort(([one], [other]) => (one < other ? -1 : 1))
@@ -23,7 +23,7 @@ export class MemoryStore implements Store {
 
   commit(changes: readonly Change[], expectedRevision: number): Promise<number> {
     if (expectedRevision !== this.#revision) return Promise.reject(revisionConflict(expectedRevision, this.#revision))
-    const named = changes.map((change) => ({ ...change, text: textOf(change.key) }))
+    const named = changes.map((change) => ({ ...change, text: keyText(change.key) }))
     for (const { table, key, value, text } of named) {
       if (value === undefined) this.#table(table).delete(text)
       else this.#table(table).set(text, copyOf({ key, value }))
@@ -39,11 +39,6 @@ export class MemoryStore implements Store {
     this.#tables.set(table, rows)
     return rows
   }
-}
-
-/** Text that sorts like the key. */
-function textOf(key: Key): string {
-  return Array.from(keyBytes(key), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 function copyOf({ key, value }: Row): Row {

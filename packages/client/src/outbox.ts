@@ -18,6 +18,8 @@ import { limits } from './limits.ts'
 import { backoffMs } from './phase.ts'
 import { answerRow, dropRow, getRow, outboxRow, progressKeys, putRow, readRow, sendingRow } from './rows.ts'
 import { type Change, change, type Store } from './store.ts'
+import type { Turn } from './turn.ts'
+import { orAborted } from './waiting.ts'
 import type { Wire } from './wire.ts'
 
 /** What a send or commit is known by; both stand in what is authenticated of it. Protocol 3 §6.5 */
@@ -53,8 +55,11 @@ export type Outcome =
 export interface Sender {
   /** What to store together with the answer. */
   answered(entry: Unanswered, outcome: Outcome): Promise<readonly Change[]>
-  /** The same content for what the conversation is now; nothing if it is not to be sent any more. Protocol 3 §6.6 */
-  reseal(entry: Unanswered, refusal: RefusedError): Promise<Draft | undefined>
+  /**
+   * The same content for what the conversation is now; `later` if what it has become is still on its way here; nothing if
+   * it is not to be sent any more. Protocol 3 §6.6
+   */
+  reseal(entry: Unanswered, refusal: RefusedError): Promise<Draft | 'later' | undefined>
 }
 
 interface Entry {
@@ -66,6 +71,8 @@ interface Entry {
   state: 'idle' | 'asked' | 'answered' | 'cooling'
   attempts: number
   timer: Disposable | undefined
+  /** Why it has to be sealed again, while what it is to be sealed for is on its way here. */
+  stale: RefusedError | undefined
 }
 
 export interface OutboxOptions {
@@ -73,6 +80,10 @@ export interface OutboxOptions {
   readonly clock: Clock
   readonly random: RandomBytes
   readonly sender: Sender
+  /** Whoever changes what sealing reads waits for its turn. */
+  readonly turn: Turn
+  /** An answer was stored. */
+  readonly stored: () => void
   /** Sending cannot go on: the store failed, or this profile is a copy. */
   readonly fail: (why: Error) => void
 }
@@ -175,7 +186,7 @@ export class Outbox {
   async #submit(seal: (place: Place) => Promise<Draft>, signal: AbortSignal) {
     await this.#room(signal)
     const place: Place = { id: decode(SendId, this.#options.random(SendId.max)), number: this.#nextNumber }
-    const entry = await change(this.#options.store, async () => {
+    const entry = await this.#change(async () => {
       signal.throwIfAborted()
       const { sealed, changes } = await seal(place)
       const entry = entryOf(sealed.operation, bodyOf(sealed, place))
@@ -189,20 +200,17 @@ export class Outbox {
     return { place, outcome: entry.outcome.promise }
   }
 
+  #change<T>(decide: () => Promise<{ changes: readonly Change[]; result: T }>): Promise<T> {
+    const { store, turn } = this.#options
+    return turn.run(() => change(store, decide))
+  }
+
   async #room(signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#scope.signal])
-    const aborted = Promise.withResolvers<never>()
-    aborted.promise.catch(() => {})
-    const abort = (): void => aborted.reject(ended.reason)
-    ended.addEventListener('abort', abort, { once: true })
-    try {
-      for (;;) {
-        ended.throwIfAborted()
-        if (this.#entries.size < limits.unansweredMax && this.#bytes < limits.unansweredBytesMax) return
-        await Promise.race([this.#gone.promise, aborted.promise])
-      }
-    } finally {
-      ended.removeEventListener('abort', abort)
+    for (;;) {
+      ended.throwIfAborted()
+      if (this.#entries.size < limits.unansweredMax && this.#bytes < limits.unansweredBytesMax) return
+      await orAborted(this.#gone.promise, ended)
     }
   }
 
@@ -277,17 +285,37 @@ export class Outbox {
     entry.state = 'cooling'
     entry.timer = clock.after(backoffMs(entry.attempts, error, fraction(random)), () => {
       entry.state = 'idle'
+      entry.stale = undefined
       this.#pump()
     })
   }
 
+  /** Something has come that sends may have waited for: those that have to be sealed again need not wait any longer. */
+  moved(): void {
+    for (const entry of this.#entries.values()) {
+      const { stale } = entry
+      if (stale === undefined || entry.state !== 'cooling') continue
+      entry.timer?.[Symbol.dispose]()
+      entry.stale = undefined
+      this.#track(this.#again(entry, stale))
+    }
+  }
+
+  async #again(entry: Entry, stale: RefusedError): Promise<void> {
+    try {
+      await this.#reseal(entry, stale)
+    } catch (why) {
+      this.#options.fail(why instanceof Error ? why : new Error(String(why)))
+    }
+  }
+
   /** The answer is stored, in one step with the end of the entry. */
   async #settle(entry: Entry, outcome: Outcome): Promise<void> {
-    const { store, sender } = this.#options
+    const { sender, stored } = this.#options
     const { unanswered } = entry
     const { id, conversation, number } = unanswered
     entry.state = 'answered'
-    await change(store, async () => ({
+    await this.#change(async () => ({
       changes: [
         dropRow(outboxRow, number),
         putRow(answerRow, number, {
@@ -302,22 +330,27 @@ export class Outbox {
       result: undefined,
     }))
     this.#drop(entry)
+    stored()
     entry.outcome.resolve(outcome)
     this.#pump()
   }
 
   /** The content under the same place, for what the conversation is now. */
   async #reseal(entry: Entry, error: RefusedError): Promise<void> {
-    const { store, sender } = this.#options
+    const { sender } = this.#options
     const { unanswered } = entry
     entry.state = 'answered'
-    const resealed = await change(store, async () => {
+    const resealed = await this.#change<Entry | 'later' | undefined>(async () => {
       const draft = await sender.reseal(unanswered, error)
-      if (draft === undefined) return { changes: [], result: undefined }
+      if (draft === undefined || draft === 'later') return { changes: [], result: draft }
       const next = entryOf(draft.sealed.operation, bodyOf(draft.sealed, unanswered))
       return { changes: [rowOf(next), ...draft.changes], result: next }
     })
     if (resealed === undefined) return this.#settle(entry, { kind: 'refused', error })
+    if (resealed === 'later') {
+      entry.stale = error
+      return this.#cool(entry, error)
+    }
     const again: Entry = { ...resealed, outcome: entry.outcome, attempts: entry.attempts }
     this.#bytes += again.body.length - entry.body.length
     this.#entries.set(unanswered.number, again) // keeps its place in the order
@@ -340,6 +373,7 @@ function entryOf(operation: Sealed['operation'], body: Uint8Array): Entry {
     state: 'idle',
     attempts: 0,
     timer: undefined,
+    stale: undefined,
   }
 }
 

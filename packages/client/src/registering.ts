@@ -38,6 +38,7 @@ import {
   dropRow,
   getRow,
   type IdentityRow,
+  linkingRow,
   putRow,
   type RecoveryRow,
   type RegistrationRow,
@@ -74,7 +75,7 @@ export async function register(applicant: Applicant & { readonly name: string })
   try {
     const { entry, ownDevices } = pending
     const registered = await wire.request('register', { entry, invite: link.invite, ownDevices }, { signal })
-    return await finish(applicant, wire, pending.identity, registered.ownDevices)
+    return await finish(applicant, wire, pending.identity, { origin: 'registered', ownDevices: registered.ownDevices })
   } catch (error) {
     // what is refused for good now is no reason to send the same bytes later
     if (error instanceof RefusedError && error.retry !== 'later')
@@ -103,7 +104,7 @@ export async function recover(applicant: Applicant): Promise<AccountRow> {
     const pending = isUsable ? begun : await beginRecovery(applicant, accountKey, list)
     try {
       if (!isDone) await wire.request('recover', { account, entry: pending.entry }, { signal })
-      return await finish(applicant, wire, pending.identity, undefined)
+      return await finish(applicant, wire, pending.identity, { origin: 'recovered' })
     } catch (error) {
       const isStale = error instanceof RefusedError && error.reason === 'stale-list'
       if (!isStale || attempt === recoveriesMax) throw error
@@ -112,7 +113,7 @@ export async function recover(applicant: Applicant): Promise<AccountRow> {
 }
 
 /** What a link says to whoever has no session yet: nothing is sent to another server than its own. */
-async function openWire({ link, world, signal }: Pick<Applicant, 'link' | 'world' | 'signal'>): Promise<Wire> {
+export async function openWire({ link, world, signal }: Pick<Applicant, 'link' | 'world' | 'signal'>): Promise<Wire> {
   const wire = await Wire.open(link, world, { signal })
   if (sameBytes(wire.hello.serverKey, link.serverKey)) return wire
   wire[Symbol.dispose]()
@@ -157,11 +158,11 @@ async function beginRecovery(
 }
 
 /** The account is ours once the server has proved who it is to the device that it now has. */
-async function finish(
-  { link, world, store, signal }: Applicant,
+export async function finish(
+  { link, world, store, signal }: Omit<Applicant, 'words'>,
   wire: Wire,
   identity: IdentityRow,
-  ownDevices: ConversationId | undefined,
+  { origin, ownDevices }: { origin: AccountRow['origin']; ownDevices?: ConversationId },
 ): Promise<AccountRow> {
   const opened = await prove(wire, link, await proverOf(identity), { ...world, signal })
   if (!sameBytes(opened.account, identity.account)) throw badAnswer('a session of another account')
@@ -169,11 +170,13 @@ async function finish(
     identity,
     isAdmin: opened.isAdmin,
     ownDevices: ownDevices ?? (await findOwnDevices(wire, { signal })),
+    origin,
   }
   await write(store, [
     putRow(accountRow, accountKeys.account, row),
     dropRow(registrationRow, accountKeys.registration),
     dropRow(recoveryRow, accountKeys.recovery),
+    dropRow(linkingRow, accountKeys.linking),
   ])
   return row
 }
@@ -223,7 +226,7 @@ function identityOf(
   }
 }
 
-async function mustBeFree(store: Store): Promise<void> {
+export async function mustBeFree(store: Store): Promise<void> {
   const account = await getRow(store, accountRow, accountKeys.account)
   if (account !== undefined)
     throw new ClientError('already-registered', `this profile is ${account.identity.name} at ${account.identity.host}`)

@@ -40,7 +40,7 @@ export interface RowKind<T> {
   readonly codec: Codec<T>
 }
 
-export async function getRow<T>(store: Store, kind: RowKind<T>, key: Key): Promise<T | undefined> {
+export async function getRow<T>(store: Pick<Store, 'get'>, kind: RowKind<T>, key: Key): Promise<T | undefined> {
   const value = await store.get(kind.table, key)
   return value === undefined ? undefined : readRow(kind, value)
 }
@@ -52,6 +52,22 @@ export function readRow<T>({ table, codec }: RowKind<T>, value: Uint8Array): T {
     throw new ClientError('damaged', `a row of ${table} is not what was stored`, { cause })
   }
 }
+
+/** All rows of a kind, page by page, each with its key. */
+export async function* rowsOf<T>(
+  store: Pick<Store, 'read'>,
+  kind: RowKind<T>,
+  { after: start }: { after?: Key } = {},
+): AsyncGenerator<{ readonly key: Key; readonly row: T }> {
+  for (let after = start; ; ) {
+    const rows = await store.read(kind.table, { after, limit: pageRows })
+    for (const { key, value } of rows) yield { key, row: readRow(kind, value) }
+    after = rows.at(-1)?.key
+    if (rows.length < pageRows) return
+  }
+}
+
+const pageRows = 100
 
 export function putRow<T>({ table, codec }: RowKind<T>, key: Key, value: T): Change {
   return { table, key, value: encode(codec, value) }
@@ -80,9 +96,17 @@ const Identity = struct({
 })
 export type IdentityRow = Infer<typeof Identity>
 
+const origins = { registered: 1, recovered: 2, linked: 3 } as const
+
 export const accountRow = {
   table: 'account',
-  codec: struct({ identity: Identity, isAdmin: bool, ownDevices: optional(ConversationId) }),
+  codec: struct({
+    identity: Identity,
+    isAdmin: bool,
+    ownDevices: optional(ConversationId),
+    /** How this device came to the account: a recovered one has no memory, and nobody who gives it one. */
+    origin: named(u8, origins),
+  }),
 } as const
 export type AccountRow = Infer<(typeof accountRow)['codec']>
 
@@ -105,11 +129,29 @@ export const recoveryRow = {
 } as const
 export type RecoveryRow = Infer<(typeof recoveryRow)['codec']>
 
-export const accountKeys = { account: 0, registration: 1, recovery: 2 } as const
+/** A device that waits to be put on the list of an account that there is. */
+export const linkingRow = {
+  table: 'account',
+  codec: struct({
+    host: text({ max: protocol.hostBytesMax }),
+    port: u16,
+    serverKey: PublicKey,
+    account: AccountId,
+    device: DeviceId,
+    signatureSeed: Seed,
+    requestSeed: Seed,
+  }),
+} as const
+export type LinkingRow = Infer<(typeof linkingRow)['codec']>
+
+/** The seed of a manager key that the list may name by now. */
+export const nextManagerRow = { table: 'account', codec: struct({ seed: Seed }) } as const
+
+export const accountKeys = { account: 0, registration: 1, recovery: 2, linking: 3, nextManager: 4 } as const
 
 // ─── where sending and delivery stand ───
 
-export const progressKeys = { sending: 0, delivery: 1, pins: 2 } as const
+export const progressKeys = { sending: 0, delivery: 1, pins: 2, counters: 3 } as const
 export const sendingRow = { table: 'progress', codec: struct({ nextNumber: u64 }) } as const
 /** Everything up to `through` is stored; positions mean something within one incarnation only. Protocol 3 §3.1 */
 export const deliveryRow = { table: 'progress', codec: struct({ incarnation: Incarnation, through: u64 }) } as const

@@ -13,6 +13,7 @@ import {
   type Person,
 } from '@messageu/protocol/v3'
 import { acceptAccount, readAlarms } from './alarms.ts'
+import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
 import { Connection, type World } from './connection.ts'
 import { conversations, type ListedConversation } from './conversations.ts'
@@ -25,6 +26,7 @@ import type { Phase } from './phase.ts'
 import { proverOf } from './registering.ts'
 import { type AccountRow, type Alarm, accountKeys, accountRow, getRow } from './rows.ts'
 import type { Store } from './store.ts'
+import { Turn } from './turn.ts'
 import type { RequestOf, ResponseOf } from './wire.ts'
 
 /** What happens without being asked for. */
@@ -33,6 +35,10 @@ export type SessionEvent =
   /** The server was restored from a copy: it counts anew, and may deliver again what was received before. */
   | { readonly kind: 'incarnation' }
   | { readonly kind: 'notice'; readonly notice: Notice }
+  /** A batch of deliveries was stored, or the answer to a send. */
+  | { readonly kind: 'stored' }
+  /** Everything that waited for this device is stored. */
+  | { readonly kind: 'caught-up' }
 
 export interface SessionOptions {
   readonly store: Store
@@ -59,7 +65,7 @@ export async function whoAmI(store: Store): Promise<AccountRow | undefined> {
 }
 
 /** Opens the session of the device that this profile is. Throws `not-registered`, and what keeps a session from opening. */
-export async function connect(options: SessionOptions): Promise<Session> {
+export async function openSession(options: SessionOptions): Promise<Session> {
   const account = await whoAmI(options.store)
   if (account === undefined) throw new ClientError('not-registered', 'this profile has no account yet')
   const session = await Session.begin(account, options)
@@ -100,8 +106,22 @@ export class Session implements AsyncDisposable {
     const link: Link = { host, port, serverKey, invite: undefined }
     let connection: Connection | undefined
     const fail = (why: Error): void => connection?.end(why)
-    const outbox = await Outbox.load({ store, clock: world.clock, random: world.random, sender, fail })
-    const inbox = await Inbox.load({ store, receiver, fail })
+    const turn = new Turn()
+    const answered = (): void => onEvent({ kind: 'stored' })
+    const outbox = await Outbox.load({
+      store,
+      clock: world.clock,
+      random: world.random,
+      sender,
+      turn,
+      stored: answered,
+      fail,
+    })
+    const received = (): void => {
+      outbox.moved()
+      onEvent({ kind: 'stored' })
+    }
+    const inbox = await Inbox.load({ store, receiver, turn, stored: received, fail })
     connection = new Connection(link, await proverOf(account.identity), world, {
       async admit({ hello, opened }) {
         if (!sameBytes(opened.account, account.identity.account)) throw badAnswer('a session of another account')
@@ -113,13 +133,21 @@ export class Session implements AsyncDisposable {
         inbox.opened(wire, opened)
       },
       deliver: (delivery) => inbox.deliver(delivery),
-      notice: (notice) => onEvent({ kind: 'notice', notice }),
+      notice(notice) {
+        if (notice.kind !== 'caught-up') onEvent({ kind: 'notice', notice })
+        else void inbox.idle().then(() => onEvent({ kind: 'caught-up' }))
+      },
       phase(phase) {
         if (phase.phase === 'ended') void outbox.end(phase.why)
         onEvent({ kind: 'phase', phase })
       },
     })
     return new Session(account, options, { connection, outbox, inbox })
+  }
+
+  /** For whatever is asked beside the methods here. */
+  get asker(): Asker {
+    return this.#connection
   }
 
   get phase(): Phase {

@@ -17,7 +17,25 @@ export const tables = {
   lists:    { keys: 'bytes' },
   /** What the user has to be told about other accounts, by what it is about. */
   alarms:   { keys: 'bytes' },
-  /** Whatever stands above the connection: conversations, messages. */
+  /** What is known of each conversation, by its id. */
+  conversations: { keys: 'bytes' },
+  /** What opens and seals in it: each conversation in parts, by its id and the part. */
+  groups:   { keys: 'bytes' },
+  /** The newest send of each device in each conversation. */
+  senders:  { keys: 'bytes' },
+  /** What was said, by conversation and place. */
+  history:  { keys: 'number' },
+  /** What this device sends and has no answer for, by send number. */
+  drafts:   { keys: 'number' },
+  /** What nobody has been shown yet, in the order in which it came. */
+  feed:     { keys: 'number' },
+  /** What is to be done for others, by what it is about. */
+  errands:  { keys: 'bytes' },
+  /** How the user regards other accounts. */
+  contacts: { keys: 'bytes' },
+  /** The private halves of key packages that were published. */
+  packages: { keys: 'bytes' },
+  /** Whatever stands above all of this. */
   content:  { keys: 'bytes' },
 } as const
 
@@ -57,6 +75,9 @@ export interface Store extends AsyncDisposable {
   commit(changes: readonly Change[], expectedRevision: number): Promise<number>
 }
 
+/** A store as far as single rows go. */
+export type RowStore = Pick<Store, 'revision' | 'get' | 'commit'>
+
 /** How often `decide` may be overtaken before that is a mistake of ours. */
 const attemptsMax = 100
 
@@ -65,7 +86,7 @@ const attemptsMax = 100
  * of its own; where it returns no changes, nothing is written.
  */
 export async function change<T>(
-  store: Store,
+  store: Pick<Store, 'revision' | 'commit'>,
   decide: () => Promise<{ changes: readonly Change[]; result: T }>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -87,6 +108,11 @@ export function revisionConflict(expected: number, actual: number): ClientError 
 
 function isConflict(error: unknown): boolean {
   return error instanceof ClientError && error.reason === 'revision-conflict'
+}
+
+/** A key as text that sorts the way keys do. */
+export function keyText(key: Key): string {
+  return Array.from(keyBytes(key), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** A key as bytes that sort the way keys do. */

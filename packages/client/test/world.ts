@@ -3,7 +3,7 @@ import { newWords, type RecoveryWords } from '@messageu/e2ee'
 import type { World } from '../src/connection.ts'
 import { MemoryStore } from '../src/memory-store.ts'
 import { register } from '../src/registering.ts'
-import { connect, type Session, type SessionEvent, type SessionOptions } from '../src/session.ts'
+import { openSession, type Session, type SessionEvent, type SessionOptions } from '../src/session.ts'
 import type { Store } from '../src/store.ts'
 import { FakeClock, settled } from './fake-clock.ts'
 import { FakeServer } from './fake-server.ts'
@@ -42,7 +42,7 @@ export class TestWorld {
 
   connect(person: Person, options: Partial<SessionOptions> = {}): Promise<Session> {
     const onEvent = (event: SessionEvent): void => void person.events.push(event)
-    return connect({ store: person.store, world: this.world, signal: never, onEvent, ...options })
+    return openSession({ store: person.store, world: this.world, signal: never, onEvent, ...options })
   }
 }
 
@@ -62,8 +62,8 @@ export async function comingBack<T>(world: TestWorld, { events }: Person, work: 
   done.catch(() => {})
   for (let round = 0; round < 10_000 && !isDone; round++) {
     await settled(1)
-    const last = events.at(-1)
-    if (last?.kind === 'phase' && last.phase.phase === 'lost') await world.clock.pass(last.phase.delayMs)
+    const last = events.findLast((event) => event.kind === 'phase')
+    if (last?.phase.phase === 'lost') await world.clock.pass(last.phase.delayMs)
   }
   return done
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import {
   type AccountRow,
   ClientError,
-  connect,
+  openSession,
   type Session,
   type SessionEvent,
   systemClock,
@@ -38,7 +38,7 @@ interface OpenSession extends AsyncDisposable {
 }
 
 /** The session of the profile. What the server says unasked is told; alarms are told before anything else. */
-export async function openSession({ folder, output, signal, world }: Context): Promise<OpenSession> {
+export async function startSession({ folder, output, signal, world }: Context): Promise<OpenSession> {
   await using opening = new AsyncDisposableStack()
   const { profile } = opening.use(await openExisting(folder))
   const loss = new AbortController()
@@ -47,7 +47,7 @@ export async function openSession({ folder, output, signal, world }: Context): P
     if (event.kind === 'incarnation')
       void notice(output, 'restored', 'the server was restored from a copy: what was received before may come again')
   }
-  const session = opening.use(await connect({ store: profile.store, world, signal, onEvent }))
+  const session = opening.use(await openSession({ store: profile.store, world, signal, onEvent }))
   for (const { kind, name } of await session.alarms())
     await notice(output, kind, `${name ?? 'an account'}: ${alarms[kind]}`)
   const held = opening.move()

@@ -1,10 +1,10 @@
 import { tell } from '../output.ts'
-import { type Context, hex, openSession } from './context.ts'
+import { type Context, hex, startSession } from './context.ts'
 
 /** The devices on one's own list. */
 export async function devices(context: Context): Promise<void> {
   const { output } = context
-  await using opened = await openSession(context)
+  await using opened = await startSession(context)
   const { session, signal } = opened
   const own = hex(session.account.identity.device)
   const list = await session.ownList({ signal })

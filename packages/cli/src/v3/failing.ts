@@ -28,6 +28,16 @@ const ownCodes: Readonly<Record<ClientReason, FailureCode>> = {
   'wrong-passphrase':   'wrong-passphrase',
   'passphrase-needed':  'wrong-passphrase',
   'in-use':             'in-use',
+  'unknown-person':     'unknown-person',
+  'unknown-conversation': 'not-found',
+  'no-device':          'no-device',
+  'not-accepted':       'not-accepted',
+  unseen:               'unseen',
+  forbidden:            'forbidden',
+  'not-manager':        'forbidden',
+  'bad-code':           'bad-code',
+  contested:            'contested',
+  'not-a-member':       'not-found',
   'insecure-file':      'insecure-file',
 }
 

@@ -3,12 +3,12 @@ import { toBase64url } from '@messageu/protocol/v3'
 import { Failure } from '../failure.ts'
 import { notice, type Output, tell } from '../output.ts'
 import { printable } from '../terminal.ts'
-import { type Context, openSession } from './context.ts'
+import { type Context, startSession } from './context.ts'
 
 /** Everybody that the server shows. */
 export async function people(context: Context): Promise<void> {
   const { output } = context
-  await using opened = await openSession(context)
+  await using opened = await startSession(context)
   const { session, signal } = opened
   let isDirectory = false
   let count = 0
@@ -25,7 +25,7 @@ export async function people(context: Context): Promise<void> {
 /** Whoever has exactly this name, for the same account as ever. */
 export async function person(context: Context, name: string): Promise<void> {
   const { output } = context
-  await using opened = await openSession(context)
+  await using opened = await startSession(context)
   const { session, signal } = opened
   const found = await session.find(name, { signal })
   if (found === undefined)
@@ -39,7 +39,7 @@ export async function person(context: Context, name: string): Promise<void> {
 /** Who has begun a conversation and waits to be accepted. */
 export async function requests(context: Context): Promise<void> {
   const { output } = context
-  await using opened = await openSession(context)
+  await using opened = await startSession(context)
   const { session, signal } = opened
   const waiting = await session.requests({ signal })
   for (const { name, account, conversation, at } of waiting)

@@ -13,7 +13,7 @@ import { newWords, Secret } from '@messageu/e2ee'
 import { openProfile } from '../../src/node/profile.ts'
 import { SqliteStore } from '../../src/node/sqlite-store.ts'
 import { register } from '../../src/registering.ts'
-import { connect } from '../../src/session.ts'
+import { openSession } from '../../src/session.ts'
 import { until } from '../fake-clock.ts'
 import { someConversation } from '../fake-server.ts'
 import { never, random, TestWorld } from '../world.ts'
@@ -194,7 +194,7 @@ describe('a profile', () => {
         const { store } = profile
         const words = newWords(random)
         await register({ link: server.link, name: 'alice', words, store, world, signal: never })
-        await using session = await connect({ store, world, signal: never })
+        await using session = await openSession({ store, world, signal: never })
         server.isReachable = false
         server.session.cut()
         await session.submitSealed({ operation: 'send', request: sealed }, { signal: never })
@@ -202,7 +202,7 @@ describe('a profile', () => {
       assert.equal(clock.nextMs, undefined, 'nothing is planned')
       server.isReachable = true
       await using profile = await openProfile(folder)
-      await using session = await connect({ store: profile.store, world, signal: never })
+      await using session = await openSession({ store: profile.store, world, signal: never })
       assert.equal(session.account.identity.name, 'alice')
       await until(() => server.accepted.length === 1, 'it is accepted')
     }))

@@ -1,39 +1,23 @@
-import { bytes, decode, encode, type Infer, list, optional, struct, u32, u64 } from '@messageu/protocol'
-import { type AccountId, DeviceId, Hash, ListEntry, SendId, Signature } from '@messageu/protocol/v3'
+import { bytes, decode, encode, type Infer, list, struct } from '@messageu/protocol'
+import { type AccountId, ListEntry } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { type SigningKey, verifySignature } from '../signing.ts'
 import { type VerifiedList, verifyList } from '../verifiedlist.ts'
+import { Authored, type Header, Message } from './authored-bytes.ts'
 import { type Content, decodeContent } from './content.ts'
 import { ConversationError, mustHold } from './errors.ts'
 import { limits } from './limits.ts'
-import { authorshipOf, GroupId } from './shared.ts'
-
-/** What stands before the content inside the encryption, and is signed with it. §6.10 */
-export const Header = struct({
-  id: SendId,
-  device: DeviceId,
-  /** Sender's clock, milliseconds since 1970; for display, never for ordering. */
-  clock: u64,
-  group: GroupId,
-  /** The sender's own device list as it knows it: how others learn of a version that is withheld from them. */
-  list: struct({ version: u32, hash: Hash }),
-  /** The newest item that the sender had seen, with the hash of all up to it. */
-  seen: struct({ sequence: u64, hash: Hash }),
-  /** The authenticator of the epoch before, hashed; nothing if the sender was not there. */
-  previous: optional(Hash),
-})
-export type Header = Infer<typeof Header>
-
-/** Header and content, as they are signed. §6.10 */
-export const Message = struct({ header: Header, content: bytes({ max: limits.paddedBytesMax }) })
-
-/** A message with its author's signature: what is sealed, and what proves authorship to a third party. §6.10 */
-export const Authored = struct({ message: bytes({ max: limits.paddedBytesMax }), signature: Signature })
-export type Authored = Infer<typeof Authored>
+import { authorshipOf } from './shared.ts'
 
 export async function author(message: Infer<typeof Message>, requestKey: SigningKey): Promise<Authored> {
   const bytes = encode(Message, message)
   return { message: bytes, signature: await requestKey.sign(authorshipOf(bytes)) }
+}
+
+/** What an author wrote, by bytes that were verified before. */
+export function readAuthored({ message }: Authored): { readonly header: Header; readonly content: Content } {
+  const { header, content } = decode(Message, message)
+  return { header, content: decodeContent(content) }
 }
 
 /** The list of the author's account up to the version that the header names, and what the author signed. §6.10 */

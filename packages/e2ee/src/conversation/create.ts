@@ -24,13 +24,21 @@ export type Purpose =
   /** Its creator is the owner until the roles change. */
   | { readonly kind: 'group' }
 
+export interface Beginning {
+  readonly conversation: ConversationId
+  /** Above 1 for a device that begins anew what it has no state of. */
+  readonly generation?: number
+  readonly purpose: Purpose
+  readonly suite: Suite
+}
+
 /** A conversation with this device alone in it, at epoch 0: the first commit adds the others. §6.1 */
 export function createConversation(
   self: LocalDevice,
   list: VerifiedList,
-  { conversation, purpose, suite }: { conversation: ConversationId; purpose: Purpose; suite: Suite },
+  { conversation, generation = 1, purpose, suite }: Beginning,
 ): Promise<ConversationState> {
-  return alone(self, list, { suite, id: { conversation, generation: 1 }, rules: rulesFor(purpose, self.account) })
+  return alone(self, list, { suite, id: { conversation, generation }, rules: rulesFor(purpose, self.account) })
 }
 
 /**

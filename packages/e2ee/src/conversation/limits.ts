@@ -25,6 +25,8 @@ export const limits = {
   textBytesMax: 200_000,
   /** A title of a conversation. */
   titleBytesMax: 512,
+  /** Messages that one content names or holds. */
+  idsPerContentMax: 1000,
   /** Devices of members that speak for an account that leaves, in one commit. */
   departuresPerCommitMax: 10,
 } as const

@@ -44,6 +44,11 @@ export async function judgeKeyPackage(offered: Uint8Array, { lists, suite, now }
   return keyPackage
 }
 
+/** The same for whoever only wants to know. */
+export async function checkKeyPackage(offered: Uint8Array, wanted: WantedPackage): Promise<void> {
+  await judgeKeyPackage(offered, wanted)
+}
+
 function mustBeOfOne(lists: readonly VerifiedList[], { leafNode }: KeyPackage): void {
   mustBeCapable(leafNode)
   const { identity, signatureKey } = claimOf(leafNode)

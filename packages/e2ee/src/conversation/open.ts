@@ -1,11 +1,12 @@
 import { decode, encode, ProtocolError } from '@messageu/protocol'
+import type { SendId } from '@messageu/protocol/v3'
 import type { PrivateMessage } from 'ts-mls'
 import { unprotectPrivateMessage } from 'ts-mls/messageProtection.js'
 import { decryptSenderData } from 'ts-mls/privateMessage.js'
 import { sameBytes } from '../bytes.ts'
 import { verifySignature } from '../signing.ts'
 import { cryptoOf } from './algorithms.ts'
-import { Authored, type Header, Message } from './authored.ts'
+import { Authored, type Header, Message } from './authored-bytes.ts'
 import { type Content, decodeContent } from './content.ts'
 import { messageKeyRetention, type OpenEpoch, presentEpoch, previousOf, readEpoch } from './epochs.ts'
 import { atLeaf, readPrivateMessage, sameGroup } from './handshakes.ts'
@@ -68,6 +69,16 @@ export async function open(state: ConversationState, sealed: Uint8Array): Promis
   const next = withRatchets(state, moved(ratchets, plain.ratchet), epoch.number === present.number)
   const inner = await attributed(plain, message, { epoch, sender: place.sender })
   return typeof inner === 'string' ? unopened(inner, next) : { kind: 'opened', state: next, message: inner }
+}
+
+/** What the outside of a sealed message says, which nobody has verified. Nothing if it says nothing. */
+export function readEnvelope(sealed: Uint8Array): { readonly id: SendId; readonly epoch: number } | undefined {
+  try {
+    const { authenticatedData, epoch } = readPrivateMessage(sealed)
+    return { id: decode(SendNote, authenticatedData).id, epoch: Number(epoch) }
+  } catch {
+    return undefined // engines throw many kinds of error on bytes that are no message
+  }
 }
 
 async function read(sealed: Uint8Array, id: GroupId): Promise<PrivateMessage | undefined> {

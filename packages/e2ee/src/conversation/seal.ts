@@ -2,7 +2,8 @@ import { decode, encode } from '@messageu/protocol'
 import { encodeMlsMessage } from 'ts-mls'
 import { protectApplicationData } from 'ts-mls/messageProtection.js'
 import { cryptoOf } from './algorithms.ts'
-import { Authored, author, type Header } from './authored.ts'
+import { author } from './authored.ts'
+import { Authored, type Header } from './authored-bytes.ts'
 import { type Content, encodeContent } from './content.ts'
 import { noPadding, presentEpoch, previousOf } from './epochs.ts'
 import { mustHold } from './errors.ts'
@@ -24,6 +25,15 @@ export interface Writing extends Sending {
   readonly seen: Header['seen']
 }
 
+/** A message to send, and the state that has to be stored before it is sent. */
+export interface SealedMessage {
+  readonly state: ConversationState
+  readonly epoch: number
+  readonly sealed: Uint8Array
+  /** What the device has signed: one's own messages are kept as those of others are. */
+  readonly authored: Authored
+}
+
 /**
  * Seals content for the present epoch. The state that comes back has to be stored before the sealed bytes are sent:
  * sealing twice from one state would use one key twice. §6.5
@@ -33,7 +43,7 @@ export async function seal(
   self: LocalDevice,
   content: Content,
   { id, number, clock, list, seen }: Writing,
-): Promise<{ readonly state: ConversationState; readonly epoch: number; readonly sealed: Uint8Array }> {
+): Promise<SealedMessage> {
   const group = readGroup(state)
   const epoch = presentEpoch(group)
   const ratchets = decode(Ratchets, state.ratchets)
@@ -66,7 +76,7 @@ export async function seal(
   const sealed = encodeMlsMessage({ version: 'mls10', wireformat: 'mls_private_message', privateMessage })
   mustHold(sealed.length <= limits.sealedBytesMax, 'limit', `${sealed.length} bytes are too many for one message`)
   const next = moved(ratchets, ratchetAt(newSecretTree, own.leaf))
-  return { state: { ...state, ratchets: encode(Ratchets, next) }, epoch: epoch.number, sealed }
+  return { state: { ...state, ratchets: encode(Ratchets, next) }, epoch: epoch.number, sealed, authored }
 }
 
 /** Content by which an account says that it leaves; the signature is what the others act on. §6.10 */

@@ -6,7 +6,7 @@ import { presentEpoch, situationOf } from './epochs.ts'
 import type { Situation } from './judge.ts'
 import { hasAccount, type Person, personOf, rosterOf } from './members.ts'
 import { hasAny, inOrder, isOwner } from './rules.ts'
-import { type GroupId, hashOf, type ListRef } from './shared.ts'
+import { type GroupId, hashOf, type Standing } from './shared.ts'
 import { type ConversationState, readGroup } from './state.ts'
 import type { Suite } from './suites.ts'
 
@@ -17,8 +17,8 @@ export interface View extends GroupId {
   readonly epoch: number
   readonly members: readonly Person[]
   readonly roster: readonly DeviceId[]
-  /** Each account with the newest version of its list that was used here. */
-  readonly lists: readonly ListRef[]
+  /** Each account with the newest version of its list that was used here, and the epoch in which it came. */
+  readonly lists: readonly Standing[]
   readonly owners: readonly AccountId[]
   /** Owners who have left: before one of them is brought back, the roles have to change. */
   readonly formerOwners: readonly AccountId[]
@@ -38,7 +38,7 @@ export function view(state: ConversationState): View {
     epoch,
     members: members.map(personOf),
     roster: rosterOf(members),
-    lists: standings.map(({ account, version, hash }) => ({ account, version, hash })),
+    lists: standings,
     owners: standings.map(({ account }) => account).filter((account) => isOwner(rules, members, account)),
     formerOwners: rules.owners.filter((owner) => !hasAny(rules.invited, owner) && !hasAccount(members, owner)),
     invited: rules.invited,

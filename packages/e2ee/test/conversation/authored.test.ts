@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode, encode } from '@messageu/protocol'
-import { type Header, Message } from '../../src/conversation/authored.ts'
+import { type Header, Message } from '../../src/conversation/authored-bytes.ts'
 import { encodeContent } from '../../src/conversation/content.ts'
 import { proveAuthorship, verifyAuthorship } from '../../src/conversation/index.ts'
 import { Room, type Somebody, World } from './world.ts'

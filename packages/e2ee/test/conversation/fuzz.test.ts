@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode, encode, ProtocolError } from '@messageu/protocol'
-import { Authored, Message } from '../../src/conversation/authored.ts'
+import { Authored, Message } from '../../src/conversation/authored-bytes.ts'
 import { decodeContent, encodeContent } from '../../src/conversation/content.ts'
 import { ConversationError } from '../../src/conversation/errors.ts'
 import {

@@ -1,0 +1,146 @@
+import { type Authored, readAuthored } from '@messageu/e2ee/conversation'
+import { type AccountId, type ConversationId, type SendId, toBase64url } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import { ClientError } from '../errors.ts'
+import { dropRow, getRow, rowsOf } from '../rows.ts'
+import type { RowStore } from '../store.ts'
+import type { Desk, look, Wait } from './desk.ts'
+import { type Arrival, accountsIn, type Item, itemOf, type Naming, type Somebody } from './items.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { contactRow, conversationRow, feedRow, historyRow } from './rows.ts'
+import { historyKey } from './work.ts'
+import { write } from './writing.ts'
+
+interface Waiting {
+  readonly key: number
+  readonly arrival: Arrival | undefined
+}
+
+/**
+ * What nobody has been shown yet, as it comes. What was handed out counts as shown when the next is asked for: after a
+ * crash before that it comes again, and after that never. Ends when `isOver` says so and nothing is left.
+ */
+export async function* arrivals(
+  desk: Desk,
+  { signal, isOver }: Wait & { isOver: () => boolean },
+): AsyncGenerator<readonly Arrival[]> {
+  for (;;) {
+    let waiting: readonly Waiting[] = []
+    await desk.bell.until(async () => {
+      const isLast = isOver()
+      waiting = await nextOf(desk)
+      return waiting.length > 0 || isLast
+    }, signal)
+    if (waiting.length === 0) return
+    yield waiting.map(({ arrival }) => arrival).filter((arrival) => arrival !== undefined)
+    await shown(desk, waiting)
+  }
+}
+
+async function nextOf({ store, tools }: Desk): Promise<readonly Waiting[]> {
+  const found: Waiting[] = []
+  for await (const { key, row } of rowsOf(store, feedRow)) {
+    if (typeof key !== 'number') continue
+    found.push({ key, arrival: await arrivalOf(store, row, tools.me.self.account) })
+    if (found.length === limits.arrivalsMax) break
+  }
+  return found
+}
+
+async function arrivalOf(
+  store: Pick<RowStore, 'get'>,
+  fed: Parameters<(typeof feedRow)['codec']['write']>[1],
+  own: AccountId,
+): Promise<Arrival | undefined> {
+  if (fed.kind === 'history') {
+    const row = await getRow(store, historyRow, fed.body)
+    return row && itemIn(store, row, own)
+  }
+  const { at, told } = fed.body
+  const names = await Promise.all(accountsIn(told).map((account) => somebody(store, account)))
+  return { kind: 'told', at, told, names }
+}
+
+/** What it is, with the names of whoever it is about. */
+async function itemIn(
+  store: Pick<RowStore, 'get'>,
+  row: Parameters<typeof itemOf>[0],
+  own: AccountId,
+): Promise<Item> {
+  const names = new Map<string, Somebody>()
+  for (const account of accountsOf(row)) names.set(toBase64url(account), await somebody(store, account))
+  const naming: Naming = (account) => names.get(toBase64url(account)) ?? { account, name: '' }
+  return itemOf(row, naming, own)
+}
+
+/** Whose list this device has never read has no name. */
+export async function somebody(store: Pick<RowStore, 'get'>, account: AccountId): Promise<Somebody> {
+  return { account, name: (await getRow(store, contactRow, account))?.name ?? '' }
+}
+
+function accountsOf({ entry }: Parameters<typeof itemOf>[0]): readonly AccountId[] {
+  switch (entry.kind) {
+    case 'message':
+      return [entry.body.sender.account]
+    case 'change':
+      return [entry.body.by, ...entry.body.arrived, ...entry.body.left].map(({ account }) => account)
+    case 'joined':
+      return [entry.body.by, ...entry.body.members].map(({ account }) => account)
+    case 'unopened':
+    case 'gap':
+      return []
+  }
+}
+
+/** Whoever was shown who is in a conversation may write there. CONVERSATIONS D 3 */
+async function shown(desk: Desk, waiting: readonly Waiting[]): Promise<void> {
+  await write(desk, async (work) => {
+    for (const { key, arrival } of waiting) {
+      work.store.put(dropRow(feedRow, key))
+      if (arrival?.kind !== 'told' || arrival.told.kind !== 'rejoined') continue
+      const row = await work.conversation(arrival.told.body.conversation)
+      if (row?.isUnseen) work.put({ ...row, isUnseen: false })
+    }
+  })
+}
+
+/** The newest `limit` items of a conversation in front of a place, the oldest first. */
+export async function history(
+  desk: Desk,
+  conversation: Parameters<ReturnType<typeof look>['conversation']>[0],
+  { limit, before }: { limit: number; before?: number | undefined },
+): Promise<readonly Item[]> {
+  const row = await getRow(desk.store, conversationRow, conversation)
+  if (row === undefined) throw new ClientError('unknown-conversation', 'there is no such conversation here')
+  const end = Math.min(row.newest, before === undefined ? row.newest : row.base + before - 1)
+  const items: Item[] = []
+  for (let through = end, span = limit; through > 0 && items.length < limit; through -= span, span *= 2) {
+    const start = Math.max(0, through - span)
+    const rows = await desk.store.read('history', { after: historyKey(row, start), limit: span })
+    const found: Item[] = []
+    for (const { key } of rows) {
+      if (typeof key !== 'number' || key > historyKey(row, through)) break
+      const each = await getRow(desk.store, historyRow, key)
+      if (each !== undefined) found.push(await itemIn(desk.store, each, desk.tools.me.self.account))
+    }
+    items.unshift(...found)
+  }
+  return items.slice(-limit)
+}
+
+/** A message as its author signed it, looked for from the oldest on. */
+export async function authoredOf(
+  desk: Desk,
+  conversation: ConversationId,
+  id: SendId,
+): Promise<{ readonly account: AccountId; readonly authored: Authored } | undefined> {
+  const row = await getRow(desk.store, conversationRow, conversation)
+  if (row === undefined) return undefined
+  for await (const { key, row: item } of rowsOf(desk.store, historyRow, { after: historyKey(row, 0) })) {
+    if (Number(key) > historyKey(row, row.newest)) return undefined
+    if (item.entry.kind !== 'message') continue
+    const { sender, authored } = item.entry.body
+    if (sameBytes(readAuthored(authored).header.id, id)) return { account: sender.account, authored }
+  }
+  return undefined
+}

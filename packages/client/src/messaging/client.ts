@@ -1,0 +1,333 @@
+import { type SafetyNumber, signingKey, type VerifiedList } from '@messageu/e2ee'
+import { type Content, proveAuthorship } from '@messageu/e2ee/conversation'
+import type { Accepted, AccountId, ContactRequest, ConversationId, DeviceId, SendId } from '@messageu/protocol/v3'
+import type { World } from '../connection.ts'
+import { ClientError } from '../errors.ts'
+import type { Outcome } from '../outbox.ts'
+import type { SeenPage } from '../people.ts'
+import { type AccountRow, type Alarm, getRow, listRow } from '../rows.ts'
+import { Session, type SessionEvent, whoAmI } from '../session.ts'
+import type { Store } from '../store.ts'
+import { Bell } from '../waiting.ts'
+import { arrivals, authoredOf, history, somebody } from './arrivals.ts'
+import { readDeviceCode, writeOffer } from './codes.ts'
+import { judge, markVerified, safetyWith } from './contacts.ts'
+import { type Desk, rowOf, type Wait } from './desk.ts'
+import { admitDevice, dropDevice, type Progress } from './devices.ts'
+import { discover } from './discovering.ts'
+import { accountNamed, conversationFor, conversationWith, describe, type Known, knownConversations } from './finding.ts'
+import { addPeople, appoint, createGroup, leave, removePeople, rename } from './groups.ts'
+import type { Arrival, Item, Message, Somebody } from './items.ts'
+import { Keeper } from './keeper.ts'
+import { Lists } from './lists.ts'
+import { receiverOf } from './receive.ts'
+import { senderOf } from './sender.ts'
+import { Sending } from './sending.ts'
+import type { Tools } from './work.ts'
+
+export interface ClientOptions {
+  readonly store: Store
+  readonly world: World
+  readonly signal: AbortSignal
+  /** Whether the first failure to connect is the end, or one more reason to try again. */
+  readonly patience?: 'one-attempt' | 'for-ever'
+  readonly onEvent?: (event: SessionEvent) => void
+  /** Whether this device does what members ought to do by themselves; a program that sends one message need not. */
+  readonly tends?: boolean
+  /** How long rejoining may fail before a conversation is begun anew, in milliseconds. */
+  readonly repairMs?: number
+}
+
+/** A message on its way: stored here, and sent until it is answered. */
+export interface Posted {
+  readonly id: SendId
+  readonly conversation: ConversationId
+  /** Rejects if the session ends before the answer; the next session sends it again. */
+  readonly outcome: Promise<Outcome>
+}
+
+/** A message that the server has accepted: it is durable there, and has its place. */
+export interface Sent extends Accepted {
+  readonly id: SendId
+  readonly conversation: ConversationId
+}
+
+/**
+ * One device of one account with its conversations: what it sends only their members can open, and what comes in is
+ * opened, stored, and told once.
+ */
+export class Client implements AsyncDisposable {
+  readonly account: AccountRow
+  readonly #desk: Desk
+  readonly #sending: Sending
+  readonly #keeper: Keeper
+  readonly #life: { isCaughtUp: boolean }
+
+  private constructor(
+    account: AccountRow,
+    { desk, sending, keeper, life }: { desk: Desk; sending: Sending; keeper: Keeper; life: { isCaughtUp: boolean } },
+  ) {
+    this.account = account
+    this.#desk = desk
+    this.#sending = sending
+    this.#keeper = keeper
+    this.#life = life
+  }
+
+  /** Throws `not-registered`, and what keeps a session from opening. */
+  static async connect({ tends = true, ...options }: ClientOptions): Promise<Client> {
+    const { store, world, signal, onEvent = () => {}, repairMs } = options
+    const account = await whoAmI(store)
+    if (account === undefined) throw new ClientError('not-registered', 'this profile has no account yet')
+    const { clock, random } = world
+    const { serverKey } = account.identity
+    const life = { isCaughtUp: false }
+    const bell = new Bell()
+    let keeper: Keeper | undefined
+    const tools: Tools = {
+      me: await meOf(account),
+      lists: new Lists({ serverKey, clock }),
+      nowMs: () => clock.nowMs(),
+      repairMs,
+      touched: (conversation) => keeper?.touch(conversation),
+    }
+    const hear = (event: SessionEvent): void => {
+      if (event.kind === 'phase' && event.phase.phase === 'open' && tends) void keeper?.opened().catch(() => {})
+      if (event.kind === 'notice' && tends) void keeper?.hear(event.notice).catch(() => {})
+      if (event.kind === 'caught-up') life.isCaughtUp = true
+      if (event.kind === 'stored' && tends) keeper?.wake()
+      onEvent(event)
+      bell.ring()
+    }
+    await using opening = new AsyncDisposableStack()
+    const session = opening.use(
+      await Session.begin(account, {
+        store,
+        world,
+        signal,
+        receiver: receiverOf(store, tools),
+        sender: senderOf(store, tools),
+        onEvent: hear,
+      }),
+    )
+    const desk: Desk = { session, store, tools, clock, random, bell }
+    const sending = new Sending(desk)
+    keeper = opening.use(new Keeper(desk, sending))
+    await session.ready(options)
+    await tools.lists.refresh(store, account.identity.account, { asker: session.asker, signal })
+    await discover(desk, account, { signal })
+    if (tends) await keeper.opened()
+    const client = new Client(account, { desk, sending, keeper, life })
+    client.#held = opening.move()
+    return client
+  }
+
+  #held = new AsyncDisposableStack()
+
+  get session(): Session {
+    return this.#desk.session
+  }
+
+  // ─── messages ───
+
+  /** Resolves when the message is stored: from then on it will be sent. WHO is a name, `me`, `#TITLE` or `#ID`. */
+  async post(who: string, content: Content, wait: Wait): Promise<Posted> {
+    return this.postTo(await conversationFor(this.#desk, who, wait), content, wait)
+  }
+
+  async postTo(conversation: ConversationId, content: Content, wait: Wait): Promise<Posted> {
+    const { place, outcome } = await this.#sending.post(conversation, content, wait)
+    return { id: place.id, conversation, outcome }
+  }
+
+  /** Resolves when the server has accepted the message. Throws the refusal if it has not. */
+  async send(who: string, { text }: { text: string }, wait: Wait): Promise<Sent> {
+    return accepted(await this.post(who, { kind: 'text', body: { text } }, wait))
+  }
+
+  async sendTo(conversation: ConversationId, { text }: { text: string }, wait: Wait): Promise<Sent> {
+    return accepted(await this.postTo(conversation, { kind: 'text', body: { text } }, wait))
+  }
+
+  /**
+   * What comes in, in batches. A batch counts as shown when the next one is asked for, and never comes again after that.
+   * With `untilCaughtUp` it ends when everything that waited at the server has been handed out.
+   */
+  arrivals({ signal, untilCaughtUp = false }: Wait & { untilCaughtUp?: boolean }): AsyncGenerator<readonly Arrival[]> {
+    return arrivals(this.#desk, { signal, isOver: () => untilCaughtUp && this.#life.isCaughtUp })
+  }
+
+  /** The messages among what comes in, one by one, each exactly once. What else comes is in the history. */
+  async *messages({ signal }: Wait): AsyncGenerator<Message> {
+    for await (const batch of this.arrivals({ signal }))
+      for (const arrival of batch) if (arrival.kind === 'message' && !arrival.isOwn) yield arrival
+  }
+
+  /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that sequence. */
+  async history(
+    who: string,
+    { limit = 50, before, signal }: Wait & { limit?: number; before?: number },
+  ): Promise<readonly Item[]> {
+    return history(this.#desk, await conversationWith(this.#desk, who, { signal }), { limit, before })
+  }
+
+  /** Bytes that convince a third party of who wrote a message, and what. CONVERSATIONS C 8 */
+  async prove(who: string, id: SendId, wait: Wait): Promise<Uint8Array> {
+    const conversation = await conversationWith(this.#desk, who, wait)
+    const authored = await authoredOf(this.#desk, conversation, id)
+    const list = authored && (await getRow(this.#desk.store, listRow, authored.account))
+    if (authored === undefined || list === undefined)
+      throw new ClientError('unknown-conversation', 'there is no such message in this conversation')
+    return proveAuthorship(authored.authored, list.entries)
+  }
+
+  // ─── conversations and groups ───
+
+  conversations(): AsyncGenerator<Known> {
+    return knownConversations(this.#desk)
+  }
+
+  async describe(conversation: ConversationId): Promise<Known | undefined> {
+    const row = await rowOf(this.#desk, conversation)
+    return row && describe(this.#desk, row)
+  }
+
+  /** A group with these people. Those who cannot be brought in yet, because no device of theirs is known, are returned. */
+  async createGroup(
+    title: string,
+    names: readonly string[],
+    wait: Wait,
+  ): Promise<{ conversation: ConversationId; absent: readonly Somebody[] }> {
+    const accounts = await this.#accounts(names, wait)
+    const { conversation, absent } = await createGroup(this.#desk, this.#sending, { title, accounts }, wait)
+    return { conversation, absent: await this.#named(absent) }
+  }
+
+  async addPeople(group: string, names: readonly string[], wait: Wait): Promise<readonly Somebody[]> {
+    const conversation = await conversationWith(this.#desk, group, wait)
+    const accounts = await this.#accounts(names, wait)
+    return this.#named(await addPeople(this.#desk, this.#sending, { conversation, accounts }, wait))
+  }
+
+  async removePeople(group: string, names: readonly string[], wait: Wait): Promise<void> {
+    const conversation = await conversationWith(this.#desk, group, wait)
+    await removePeople(this.#desk, { conversation, accounts: await this.#accounts(names, wait) }, wait)
+  }
+
+  async rename(group: string, title: string, wait: Wait): Promise<void> {
+    await rename(
+      this.#desk,
+      this.#sending,
+      { conversation: await conversationWith(this.#desk, group, wait), title },
+      wait,
+    )
+  }
+
+  /** From now on these are the owners, and nobody else. */
+  async appoint(group: string, names: readonly string[], wait: Wait): Promise<void> {
+    const conversation = await conversationWith(this.#desk, group, wait)
+    await appoint(this.#desk, { conversation, owners: await this.#accounts(names, wait) }, wait)
+  }
+
+  async leave(who: string, wait: Wait): Promise<void> {
+    await leave(this.#desk, this.#sending, await conversationWith(this.#desk, who, wait), wait)
+  }
+
+  // ─── people ───
+
+  people(wait: Wait): AsyncGenerator<SeenPage> {
+    return this.session.people(wait)
+  }
+
+  alarms(): Promise<readonly Alarm[]> {
+    return this.session.alarms()
+  }
+
+  /** The user has compared safety numbers: the name stands for the account that the alarm told of. */
+  acceptAccount(name: string): Promise<void> {
+    return this.session.acceptAccount(name)
+  }
+
+  requests(wait: Wait): Promise<readonly ContactRequest[]> {
+    return this.session.requests(wait)
+  }
+
+  async judge(name: string, verdict: 'accept' | 'refuse' | 'block' | 'unblock', wait: Wait): Promise<void> {
+    await judge(this.#desk, this.#sending, { account: await accountNamed(this.#desk, name, wait), verdict }, wait)
+  }
+
+  async safetyWith(
+    name: string,
+    wait: Wait,
+  ): Promise<SafetyNumber & { readonly isVerified: boolean; readonly isConfirmed: boolean }> {
+    return safetyWith(this.#desk, await accountNamed(this.#desk, name, wait), wait)
+  }
+
+  /** The user has compared the safety number with this person. */
+  async markVerified(name: string, wait: Wait): Promise<void> {
+    await markVerified(this.#desk, this.#sending, await accountNamed(this.#desk, name, wait), wait)
+  }
+
+  // ─── devices ───
+
+  devices(wait: Wait): Promise<VerifiedList> {
+    return this.session.ownList(wait)
+  }
+
+  /** What a new device is told, so that it can ask to be one of this account. */
+  offer(): Promise<string> {
+    const { host, port, serverKey, account } = this.account.identity
+    return writeOffer({ host, port, serverKey, account })
+  }
+
+  /** Puts the device on the account's list whose code this is, and brings it into everything. */
+  async admit(
+    code: string,
+    { isManager = false, tell = () => {}, signal }: Wait & { isManager?: boolean; tell?: (progress: Progress) => void },
+  ): Promise<DeviceId> {
+    const certificate = await readDeviceCode(code)
+    await admitDevice(this.#desk, this.#sending, { certificate, isManager, tell }, { signal })
+    return certificate.device
+  }
+
+  async dropDevice(device: DeviceId, wait: Wait): Promise<void> {
+    await dropDevice(this.#desk, device, wait)
+  }
+
+  // ─── the rest ───
+
+  /** Resolves when everything that waited for this device at the server is stored. */
+  async caughtUp({ signal }: Wait): Promise<void> {
+    await this.#desk.bell.until(() => this.#life.isCaughtUp, signal)
+  }
+
+  /** Resolves when nothing is left to tend to that can be done now. */
+  async idle(): Promise<void> {
+    await this.#keeper.idle()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#held.disposeAsync()
+  }
+
+  async #accounts(names: readonly string[], wait: Wait): Promise<readonly AccountId[]> {
+    const accounts: AccountId[] = []
+    for (const name of names) accounts.push(await accountNamed(this.#desk, name, wait))
+    return accounts
+  }
+
+  #named(accounts: readonly AccountId[]): Promise<readonly Somebody[]> {
+    return Promise.all(accounts.map((account) => somebody(this.#desk.store, account)))
+  }
+}
+
+async function accepted({ id, conversation, outcome }: Posted): Promise<Sent> {
+  const answered = await outcome
+  if (answered.kind === 'refused') throw answered.error
+  return { id, conversation, ...answered.accepted }
+}
+
+async function meOf({ identity }: AccountRow): Promise<Tools['me']> {
+  const { account, device, signatureSeed, requestSeed, name, serverKey } = identity
+  return { self: { account, device, signatureSeed, requestKey: await signingKey(requestSeed) }, name, serverKey }
+}

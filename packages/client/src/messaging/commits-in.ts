@@ -1,0 +1,177 @@
+import {
+  type Applied,
+  applyCommit,
+  ConversationError,
+  type ConversationState,
+  confirmRejoin,
+  type NeedsLists,
+  type View,
+  view,
+} from '@messageu/e2ee/conversation'
+import { decode, ProtocolError } from '@messageu/protocol'
+import { type AccountId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
+import type { Asker } from '../asker.ts'
+import { sameBytes } from '../bytes.ts'
+import { messagingLimits as limits } from './limits.ts'
+import type { ConversationRow, PendingRow, Person } from './rows.ts'
+import { beginEpoch } from './transcript.ts'
+import type { Work } from './work.ts'
+
+/** A commit at its place in the sequence, one's own too. CONVERSATIONS C 5 */
+export async function takeCommit(work: Work, delivery: Delivery, row: ConversationRow, asker: Asker): Promise<void> {
+  work.put(row)
+  work.tools.touched(row.conversation)
+  if (row.standing.kind === 'removed' || row.standing.kind === 'left') return
+  const arrived = readCommit(delivery.sealed)
+  if (arrived === undefined) return getStuck(work, row, { epoch: row.epoch, why: 'a commit that cannot be read' })
+  const pending = await work.pending(row.conversation)
+  if (
+    pending?.isRejoin &&
+    sameBytes(pending.id, arrived.id) &&
+    (await tookRejoin(work, { delivery, row, arrived, pending }))
+  )
+    return
+  const state = delivery.generation === row.generation ? await work.state(row.conversation) : undefined
+  if (state === undefined) return // it has no place here, or the commit is of a generation that has ended
+  const applied = await apply(work, state, { arrived, pending }, asker)
+  await settle(work, { delivery, row, state, pending }, applied)
+}
+
+interface At {
+  readonly delivery: Delivery
+  readonly row: ConversationRow
+}
+
+async function apply(
+  work: Work,
+  state: ConversationState,
+  { arrived, pending }: { arrived: DeliveredCommit; pending: PendingRow | undefined },
+  asker: Asker,
+): Promise<Exclude<Applied, NeedsLists>> {
+  const ours = pending?.isRejoin === false ? pending.advance : undefined
+  const attempt = () => applyCommit(state, arrived, { lists: work.tools.lists.known, pending: ours })
+  const applied = await attempt()
+  if (applied.kind !== 'needs') return applied
+  const again = (await work.learn(applied.lists, asker)) ? await attempt() : applied
+  if (again.kind !== 'needs') return again
+  const explanation = 'the server does not have the device list that a commit names'
+  return { kind: 'stuck', epoch: view(state).epoch, reason: 'list', explanation, by: undefined }
+}
+
+async function settle(
+  work: Work,
+  at: At & { state: ConversationState; pending: PendingRow | undefined },
+  applied: Exclude<Applied, NeedsLists>,
+): Promise<void> {
+  const { row, delivery } = at
+  const { conversation } = row
+  switch (applied.kind) {
+    case 'applied':
+      return advance(work, at, applied)
+    case 'removed': {
+      work.dropState(conversation)
+      const gone: ConversationRow = { ...row, standing: { kind: 'removed', body: { by: applied.by.account } } }
+      const body = { by: applied.by, change: 'remove', arrived: [], left: [selfOf(work)] } as const
+      await work.record(gone, delivery, { kind: 'change', body }, { isFed: true })
+      return
+    }
+    case 'passed':
+      return
+    case 'early':
+      return getStuck(work, row, { epoch: applied.epoch - 1, why: 'a commit is missing' })
+    case 'fork':
+      await work.tell({ kind: 'fork', body: { conversation, epoch: applied.epoch } })
+      return getStuck(work, row, { epoch: applied.epoch, why: 'members were given different commits' })
+    case 'stuck':
+      return getStuck(work, row, { epoch: applied.epoch, why: applied.explanation, by: applied.by?.account })
+  }
+}
+
+async function advance(
+  work: Work,
+  { delivery, row, state, pending }: At & { state: ConversationState; pending: PendingRow | undefined },
+  { state: next, by, change, arrived, left }: Extract<Applied, { kind: 'applied' }>,
+): Promise<void> {
+  work.putState(row.conversation, next, state)
+  if (pending !== undefined) work.putPending(row.conversation, undefined) // it has won, or it has lost
+  const isOwn = sameBytes(by.device, work.me.self.device)
+  const entered = enter(row, view(next), { sequence: delivery.sequence, nowMs: isOwn ? work.nowMs : undefined })
+  const body = { by, change, arrived, left }
+  await work.record(entered, delivery, { kind: 'change', body }, { isFed: change !== 'update' })
+}
+
+/** The row once its conversation is in another epoch. */
+export function enter(
+  row: ConversationRow,
+  { epoch, authenticator, generation }: View,
+  { sequence, nowMs }: { sequence: number; nowMs: number | undefined },
+): ConversationRow {
+  const isStuck = row.standing.kind === 'stuck'
+  return {
+    ...row,
+    generation,
+    epoch,
+    transcript: beginEpoch(row.transcript, { sequence, hash: authenticator }),
+    ...(isStuck && { standing: { kind: 'active', body: undefined } as const }),
+    ...(nowMs !== undefined && { sentSinceUpdate: 0, updatedAt: nowMs }),
+  }
+}
+
+/** This device has its place again, if that is its own rejoining commit. */
+async function tookRejoin(
+  work: Work,
+  { delivery, row, arrived, pending }: At & { arrived: DeliveredCommit; pending: PendingRow },
+): Promise<boolean> {
+  const state = await confirmed(work, arrived, pending)
+  if (state === undefined) return false
+  const { conversation } = row
+  work.dropState(conversation)
+  work.putState(conversation, state)
+  const shown = view(state)
+  const back: ConversationRow = { ...row, kind: shown.kind, standing: { kind: 'active', body: undefined } }
+  const entered = enter(back, shown, { sequence: delivery.sequence, nowMs: work.nowMs })
+  const body = { by: selfOf(work), change: 'rejoin', arrived: [], left: [] } as const
+  await work.record(entered, delivery, { kind: 'change', body }, { isFed: false })
+  await work.tell({ kind: 'rejoined', body: { conversation, members: shown.members } })
+  return true
+}
+
+async function confirmed(
+  work: Work,
+  arrived: DeliveredCommit,
+  { advance }: PendingRow,
+): Promise<ConversationState | undefined> {
+  try {
+    return await confirmRejoin(work.me.self, arrived, advance)
+  } catch (error) {
+    if (error instanceof ConversationError) return undefined
+    throw error
+  }
+}
+
+/** It is told once; the device reports it and looks for its way back. CONVERSATIONS D 4 */
+async function getStuck(
+  work: Work,
+  row: ConversationRow,
+  { epoch, why, by }: { epoch: number; why: string; by?: AccountId | undefined },
+): Promise<void> {
+  if (row.standing.kind === 'stuck' || row.standing.kind === 'waiting') return
+  const { conversation } = row
+  const words = why.slice(0, limits.wordsBytesMax / 4)
+  const body = { since: work.nowMs, epoch, by, why: words }
+  work.put({ ...row, epoch: Math.max(row.epoch, epoch), standing: { kind: 'stuck', body } })
+  await work.tell({ kind: 'stuck', body: { conversation, by, why: words } })
+}
+
+function readCommit(sealed: Uint8Array): DeliveredCommit | undefined {
+  try {
+    return decode(DeliveredCommit, sealed)
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined
+    throw error
+  }
+}
+
+function selfOf({ me }: Work): Person {
+  return { account: me.self.account, device: me.self.device }
+}

@@ -1,0 +1,100 @@
+import { type Content, type Copy, proveAuthorship, readAuthored, verifyAuthorship } from '@messageu/e2ee/conversation'
+import { ProtocolError } from '@messageu/protocol'
+import type { SendId } from '@messageu/protocol/v3'
+import type { Asker } from '../asker.ts'
+import { sameBytes } from '../bytes.ts'
+import { dropRow, getRow, listRow, putRow } from '../rows.ts'
+import type { TakenMessage } from './content-in.ts'
+import { unopenedKey } from './errands.ts'
+import { feeding } from './feed.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { type ConversationRow, errandRow, type HistoryRow, historyRow, type Person } from './rows.ts'
+import { historyKey, type Work } from './work.ts'
+
+/**
+ * Messages that this device does not have, as their authors signed them. A sibling is believed in what stood where; any
+ * other member only gives back what it has written itself, in the place of what could not be opened. CONVERSATIONS C 9
+ */
+export async function takeCopies(
+  work: Work,
+  { message }: TakenMessage,
+  { group, copies }: Extract<Content, { kind: 'copies' }>['body'],
+  asker: Asker,
+): Promise<void> {
+  const row = await work.conversation(group.conversation)
+  if (row === undefined) return
+  const isSibling = sameBytes(message.sender.account, work.me.self.account)
+  let current = row
+  for (const copy of copies.filter(({ sequence }) => row.base + sequence < limits.historyMax)) {
+    const key = historyKey(row, row.base + copy.sequence)
+    const there = await getRow(work.store, historyRow, key)
+    if (there !== undefined && there.entry.kind !== 'unopened') continue
+    if (there === undefined && !isSibling) continue
+    if (!isSibling && !sameBytes(copy.account, message.sender.account)) continue
+    const sender = await authorOf(work, copy, group.conversation, asker)
+    if (sender === undefined || !fits(there, sender.id)) continue
+    current = await put(work, current, { there, copy, sender: sender.person })
+  }
+}
+
+async function put(
+  work: Work,
+  row: ConversationRow,
+  { there, copy, sender }: { there: HistoryRow | undefined; copy: Copy; sender: Person },
+): Promise<ConversationRow> {
+  const { conversation } = row
+  const { group } = readAuthored(copy.authored).header
+  const key = historyKey(row, row.base + copy.sequence)
+  const entry = { kind: 'message', body: { sender, epoch: 0, authored: copy.authored } } as const
+  const at = there?.at ?? copy.at
+  work.store.put(
+    putRow(historyRow, key, { conversation, generation: group.generation, sequence: copy.sequence, at, entry }),
+  )
+  // what was shown as unopened is shown again; the past of a device that is new is history
+  if (there !== undefined)
+    work.store.put(
+      dropRow(errandRow, unopenedKey(key)),
+      ...(await feeding(work.store, [{ kind: 'history', body: key }])),
+    )
+  const next = { ...row, newest: Math.max(row.newest, row.base + copy.sequence) }
+  work.put(next)
+  return next
+}
+
+/** Who wrote it, if the signature of a device on that account's list says so. */
+async function authorOf(
+  work: Work,
+  { account, authored }: Copy,
+  conversation: ConversationRow['conversation'],
+  asker: Asker,
+) {
+  const header = headerOf(authored)
+  if (header === undefined || !sameBytes(header.group.conversation, conversation)) return undefined
+  if (!(await work.learn([{ account, ...header.list }], asker))) return undefined
+  const list = await getRow(work.store, listRow, account)
+  if (list === undefined) return undefined
+  try {
+    const proven = await verifyAuthorship(proveAuthorship(authored, list.entries))
+    if (!sameBytes(proven.account, account)) return undefined
+    return { id: header.id, person: { account, device: header.device } }
+  } catch {
+    return undefined // bytes of a peer that prove nothing
+  }
+}
+
+function headerOf(authored: Copy['authored']) {
+  try {
+    return readAuthored(authored).header
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined
+    throw error
+  }
+}
+
+/** What could not be opened has a name on its outside; nothing else takes its place. */
+function fits(there: HistoryRow | undefined, id: SendId): boolean {
+  if (there === undefined) return true
+  if (there.entry.kind !== 'unopened') return false
+  const wanted = there.entry.body.id
+  return wanted !== undefined && sameBytes(wanted, id)
+}

@@ -1,0 +1,31 @@
+import type { RandomBytes } from '@messageu/e2ee'
+import type { ConversationId } from '@messageu/protocol/v3'
+import type { Clock } from '../clock.ts'
+import type { Session } from '../session.ts'
+import type { Store } from '../store.ts'
+import type { Bell } from '../waiting.ts'
+import type { ConversationRow } from './rows.ts'
+import { type Tools, Work } from './work.ts'
+
+/** What it takes to act in conversations: the session, what is stored, and word of every change to it. */
+export interface Desk {
+  readonly session: Session
+  readonly store: Store
+  readonly tools: Tools
+  readonly clock: Clock
+  readonly random: RandomBytes
+  /** Rings whenever something was stored. */
+  readonly bell: Bell
+}
+
+export interface Wait {
+  readonly signal: AbortSignal
+}
+
+export function look({ store, tools }: Pick<Desk, 'store' | 'tools'>): Work {
+  return new Work(store, tools)
+}
+
+export function rowOf(desk: Desk, conversation: ConversationId): Promise<ConversationRow | undefined> {
+  return look(desk).conversation(conversation)
+}

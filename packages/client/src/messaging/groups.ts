@@ -1,0 +1,110 @@
+import { leaving, view } from '@messageu/e2ee/conversation'
+import type { AccountId, ConversationId } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import { ClientError } from '../errors.ts'
+import { beginAlone } from './beginning.ts'
+import { bringIn } from './bringing.ts'
+import { commit } from './commits-out.ts'
+import { type Desk, look, type Wait } from './desk.ts'
+import type { Sending } from './sending.ts'
+import { write } from './writing.ts'
+
+/** A group with these people. Those of whom no device can be brought in yet are returned. */
+export async function createGroup(
+  desk: Desk,
+  sending: Sending,
+  { title, accounts }: { title: string; accounts: readonly AccountId[] },
+  wait: Wait,
+): Promise<{ conversation: ConversationId; absent: readonly AccountId[] }> {
+  const { conversation, generation } = await desk.session.create(wait)
+  await beginAlone(desk, conversation, { purpose: { kind: 'group' }, shown: { generation, sequence: 0 } })
+  const absent = await bringIn(desk, conversation, [desk.tools.me.self.account, ...accounts], wait)
+  await rename(desk, sending, { conversation, title }, wait)
+  return { conversation, absent: absent.filter((account) => !sameBytes(account, desk.tools.me.self.account)) }
+}
+
+export async function addPeople(
+  desk: Desk,
+  sending: Sending,
+  { conversation, accounts }: { conversation: ConversationId; accounts: readonly AccountId[] },
+  wait: Wait,
+): Promise<readonly AccountId[]> {
+  const absent = await bringIn(desk, conversation, accounts, wait)
+  const row = await look(desk).conversation(conversation)
+  // whoever has just come has not read what the group is called
+  if (row?.title !== undefined && absent.length < accounts.length)
+    await rename(desk, sending, { conversation, title: row.title }, wait)
+  return absent
+}
+
+/** Takes every device of these accounts out. */
+export async function removePeople(
+  desk: Desk,
+  { conversation, accounts }: { conversation: ConversationId; accounts: readonly AccountId[] },
+  wait: Wait,
+): Promise<void> {
+  const done = await commit(
+    desk,
+    conversation,
+    async ({ state }) => {
+      const here = view(state).members.filter(({ account }) => hasAny(accounts, account))
+      if (here.length === 0) return undefined
+      const wish = { kind: 'remove', devices: here.map(({ device }) => device) } as const
+      return { wish, accounts: accounts.filter((account) => here.some((member) => sameBytes(member.account, account))) }
+    },
+    wait,
+  )
+  if (done === 'unneeded') throw new ClientError('unknown-person', 'nobody of them is in this group')
+}
+
+export async function rename(
+  desk: Desk,
+  sending: Sending,
+  { conversation, title }: { conversation: ConversationId; title: string },
+  wait: Wait,
+): Promise<void> {
+  const state = await look(desk).state(conversation)
+  if (state !== undefined && !hasAny(view(state).owners, desk.tools.me.self.account))
+    throw new ClientError('forbidden', 'only owners name a group')
+  const { outcome } = await sending.post(conversation, { kind: 'title', body: { title } }, wait)
+  const answered = await outcome
+  if (answered.kind === 'refused') throw answered.error
+}
+
+/** From now on these accounts are the owners, beside nobody else. */
+export async function appoint(
+  desk: Desk,
+  { conversation, owners }: { conversation: ConversationId; owners: readonly AccountId[] },
+  wait: Wait,
+): Promise<void> {
+  await commit(desk, conversation, async () => ({ wish: { kind: 'owners', owners }, accounts: [] }), wait)
+}
+
+/**
+ * The account goes: its word for it is sealed for the others, and the server delivers nothing more. Somebody who stays
+ * takes its devices out. CONVERSATIONS D 2
+ */
+export async function leave(desk: Desk, sending: Sending, conversation: ConversationId, wait: Wait): Promise<void> {
+  const work = look(desk)
+  const state = await work.state(conversation)
+  const row = await work.conversation(conversation)
+  if (row?.kind === 'own-devices') throw new ClientError('forbidden', 'one does not leave one’s own devices')
+  if (row?.standing.kind === 'active' && state !== undefined) {
+    const { outcome } = await sending.post(conversation, await leaving(state, desk.tools.me.self), wait)
+    await outcome
+  }
+  await desk.session.request('leave', { conversation }, wait)
+  await write(desk, async (each) => {
+    const left = await each.conversation(conversation)
+    if (left === undefined) return
+    each.dropState(conversation)
+    each.put({ ...left, standing: { kind: 'left', body: undefined } })
+    if (left.peer === undefined) return
+    const contact = await each.contact(left.peer)
+    if (contact !== undefined) each.putContact({ ...contact, direct: undefined })
+  })
+}
+
+function hasAny(accounts: readonly AccountId[], account: AccountId): boolean {
+  return accounts.some((each) => sameBytes(each, account))
+}

@@ -1,0 +1,248 @@
+import { ConversationError } from '@messageu/e2ee/conversation'
+import { ProtocolError } from '@messageu/protocol'
+import { type ConversationId, type Notice, toBase64url } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import { fraction } from '../clock.ts'
+import { ClientError } from '../errors.ts'
+import { rowsOf } from '../rows.ts'
+import { askForUnopened } from './asking.ts'
+import { answerAsks } from './copies-out.ts'
+import { type Desk, rowOf } from './desk.ts'
+import { isNothing, split } from './duties.ts'
+import { explainGaps } from './gaps-out.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { mend } from './mending.ts'
+import { keepPackages } from './packages.ts'
+import { type ConversationRow, conversationRow } from './rows.ts'
+import { type Sending, update } from './sending.ts'
+import { perform, wanted } from './tending.ts'
+
+/** When something is to be looked at, by the clock that never jumps; 0 for at once. */
+interface Appointment {
+  readonly conversation: ConversationId
+  readonly dueMs: number
+}
+
+/**
+ * Does what a member ought to do without being asked: keeps key packages, takes delisted devices out and brings listed
+ * ones in, answers those who are stuck or could not open something, finds the way back where this device is stuck.
+ *
+ * One thing after the other, each decided by what is known when its turn comes. What fails is tried again later.
+ */
+export class Keeper implements AsyncDisposable {
+  readonly #desk: Desk
+  readonly #sending: Sending
+  readonly #scope = new AbortController()
+  /** Conversations to look at, by their ids as text. */
+  readonly #agenda = new Map<string, Appointment>()
+  /** When a duty towards others is due: not all members are to do it at once. */
+  readonly #dueToOthers = new Map<string, number>()
+  /** Conversations with members that are stuck. */
+  readonly #stuck = new Set<string>()
+  readonly #failures = new Map<string, number>()
+  #packagesDueMs = 0
+  #work: Promise<void> | undefined
+  #timer: Disposable | undefined
+
+  constructor(desk: Desk, sending: Sending) {
+    this.#desk = desk
+    this.#sending = sending
+  }
+
+  /** A session is open: whatever was missed is looked for. */
+  async opened(): Promise<void> {
+    this.#packagesDueMs = 0
+    await this.#lookAtAll()
+  }
+
+  touch(conversation: ConversationId): void {
+    this.#agenda.set(toBase64url(conversation), { conversation, dueMs: 0 })
+  }
+
+  async hear(notice: Notice): Promise<void> {
+    switch (notice.kind) {
+      case 'list-changed':
+        return this.#hearOfList(notice.body)
+      case 'key-packages-low':
+        this.#packagesDueMs = 0
+        break
+      case 'stuck':
+        if (sameBytes(notice.body.device, this.#desk.tools.me.self.device)) return
+        this.#stuck.add(toBase64url(notice.body.conversation))
+        this.touch(notice.body.conversation)
+        break
+      case 'regenerated':
+      case 'left':
+        this.touch(notice.body.conversation)
+        break
+      case 'superseded':
+      case 'delisted':
+      case 'stopping':
+      case 'request':
+      case 'caught-up':
+        return
+    }
+    this.wake()
+  }
+
+  /** Resolves when nothing is left that can be done now. */
+  async idle(): Promise<void> {
+    while (this.#work !== undefined) await this.#work
+  }
+
+  wake(): void {
+    if (this.#scope.signal.aborted) return
+    this.#work ??= this.#run().finally(() => {
+      this.#work = undefined
+      this.#rest()
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#scope.abort(new Error('the client was closed'))
+    this.#timer?.[Symbol.dispose]()
+    await this.#work
+  }
+
+  async #hearOfList({ account, version, hash }: Extract<Notice, { kind: 'list-changed' }>['body']): Promise<void> {
+    const { session, tools, store, bell } = this.#desk
+    const told = { version, hash }
+    // a list that is not good is an alarm, which is kept
+    await tools.lists
+      .refresh(store, account, { asker: session.asker, signal: this.#scope.signal, told })
+      .catch(() => {})
+    this.#sending.doubt()
+    bell.ring()
+    await this.#lookAtAll()
+  }
+
+  async #lookAtAll(): Promise<void> {
+    for await (const { row } of rowsOf(this.#desk.store, conversationRow)) this.touch(row.conversation)
+    this.wake()
+  }
+
+  async #run(): Promise<void> {
+    const { monotonicMs } = this.#desk.clock
+    if (this.#packagesDueMs <= monotonicMs()) {
+      this.#packagesDueMs = Number.POSITIVE_INFINITY
+      const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#scope))
+      if (!isKept) this.#packagesDueMs = monotonicMs() + limits.dutyRetryMs
+    }
+    for (let next = this.#takeDue(); next !== undefined; next = this.#takeDue()) {
+      const { conversation } = next
+      let againMs: number | undefined
+      const isDone = await this.#succeeds(async () => {
+        againMs = await this.#tend(conversation)
+      })
+      this.#plan(conversation, isDone ? againMs : this.#retryMs(conversation))
+      if (isDone && againMs === undefined) this.#failures.delete(toBase64url(conversation))
+    }
+    await this.#succeeds(() => answerAsks(this.#desk, this.#sending, this.#scope))
+  }
+
+  #takeDue(): Appointment | undefined {
+    if (this.#scope.signal.aborted) return undefined
+    const now = this.#desk.clock.monotonicMs()
+    for (const [name, appointment] of this.#agenda) {
+      if (appointment.dueMs > now) continue
+      this.#agenda.delete(name)
+      return appointment
+    }
+    return undefined
+  }
+
+  #plan(conversation: ConversationId, afterMs: number | undefined): void {
+    const name = toBase64url(conversation)
+    if (afterMs === undefined || this.#agenda.has(name)) return
+    this.#agenda.set(name, { conversation, dueMs: this.#desk.clock.monotonicMs() + afterMs })
+  }
+
+  /** What fails again and again is tried less and less often. */
+  #retryMs(conversation: ConversationId): number {
+    const name = toBase64url(conversation)
+    const failures = this.#failures.get(name) ?? 0
+    this.#failures.set(name, failures + 1)
+    return Math.min(limits.dutyRetryMs * 2 ** Math.min(failures, 10), limits.dutyRetryMaxMs)
+  }
+
+  /** Until the next appointment. */
+  #rest(): void {
+    if (this.#scope.signal.aborted) return
+    const dues = [this.#packagesDueMs, ...Array.from(this.#agenda.values(), ({ dueMs }) => dueMs)]
+    const due = Math.min(...dues)
+    if (!Number.isFinite(due)) return
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = this.#desk.clock.after(Math.max(0, due - this.#desk.clock.monotonicMs()), () => this.wake())
+  }
+
+  /** Nobody waits for a duty: one that cannot be done now is done later, by this device or another one. */
+  async #succeeds(work: () => Promise<void>): Promise<boolean> {
+    try {
+      this.#scope.signal.throwIfAborted()
+      await work()
+      return true
+    } catch (error) {
+      if (!isExpected(error) && !this.#scope.signal.aborted)
+        queueMicrotask(() => {
+          throw error // a mistake of ours
+        })
+      return false
+    }
+  }
+
+  /** Milliseconds until it is to be looked at again, if it is. */
+  async #tend(conversation: ConversationId): Promise<number | undefined> {
+    const row = await rowOf(this.#desk, conversation)
+    switch (row?.standing.kind) {
+      case 'active':
+        return this.#serve(row)
+      case 'waiting':
+      case 'stuck':
+        await mend(this.#desk, conversation, this.#scope)
+        return this.#retryMs(conversation)
+      case 'request':
+      case 'left':
+      case 'removed':
+      case undefined:
+        return undefined
+    }
+  }
+
+  async #serve(row: ConversationRow): Promise<number | undefined> {
+    const { conversation } = row
+    await explainGaps(this.#desk, row, this.#scope)
+    const askAgainMs = await askForUnopened(this.#desk, this.#sending, row, this.#scope)
+    const { own, others } = split(await wanted(this.#desk, conversation), this.#desk.tools.me.self.account)
+    await perform(this.#desk, conversation, own, this.#scope)
+    // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
+    if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#scope)
+    const dutyMs = isNothing(others) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
+    if (dutyMs !== 0) return earlier(askAgainMs, dutyMs)
+    this.#forgetDuty(conversation)
+    await perform(this.#desk, conversation, others, this.#scope)
+    return askAgainMs
+  }
+
+  /** Whoever is concerned goes first; the others wait for a while that each has thrown for itself. CONVERSATIONS D 2 */
+  #untilDuty(conversation: ConversationId): number {
+    const name = toBase64url(conversation)
+    const now = this.#desk.clock.monotonicMs()
+    const span = limits.dutyDelayMaxMs - limits.dutyDelayMinMs
+    const due = this.#dueToOthers.get(name) ?? now + limits.dutyDelayMinMs + fraction(this.#desk.random) * span
+    this.#dueToOthers.set(name, due)
+    return Math.max(0, due - now)
+  }
+
+  #forgetDuty(conversation: ConversationId): undefined {
+    this.#dueToOthers.delete(toBase64url(conversation))
+  }
+}
+
+function isExpected(error: unknown): boolean {
+  return error instanceof ClientError || error instanceof ProtocolError || error instanceof ConversationError
+}
+
+function earlier(one: number | undefined, other: number | undefined): number | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return Math.min(one, other)
+}

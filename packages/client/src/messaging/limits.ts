@@ -1,0 +1,62 @@
+import { limits as protocol } from '@messageu/protocol/v3'
+
+/** What a device allows its conversations, beside the limits of the protocol. Bytes, counts and milliseconds. */
+export const messagingLimits = {
+  /** A part of what opens and seals a conversation. */
+  stateBytesMax: 3 * protocol.handshakeBytesMax,
+  contentBytesMax: protocol.sealedBytesMax,
+  titleBytesMax: 512,
+  /** Why something was not taken, in words. */
+  wordsBytesMax: 512,
+
+  /** Places that others may be behind, and one's own sends that may be ahead of what has come. */
+  recentMarks: 32,
+  aheadMax: 256,
+  gapsMax: 64,
+  /** Messages of one device and one conversation that may come in another order than they were sent. */
+  seenWindow: 256,
+  /** Places of one conversation in the history. */
+  historyMax: 2 ** 32,
+
+  /** CONVERSATIONS D 5: an update of the own leaf after so many messages, or so long after the last. */
+  messagesPerUpdate: 100,
+  updateMs: 7 * 86_400_000,
+  /** CONVERSATIONS D 2: how long others wait before they do what a device list demands. */
+  dutyDelayMinMs: 10_000,
+  dutyDelayMaxMs: 60_000,
+  /** CONVERSATIONS D 4: how long rejoining may fail before the conversation is created anew. */
+  repairMs: 60_000,
+  /** How long whoever has opened a conversation has to bring the other side in. */
+  openingMs: 10_000,
+  /** Between two attempts at a duty that has failed. */
+  dutyRetryMs: 5_000,
+  dutyRetryMaxMs: 600_000,
+  /** Commits that may win before one of ours is given up. */
+  commitAttempts: 20,
+
+  /** CONVERSATIONS C 12: devices that one commit adds. */
+  addsPerCommit: protocol.welcomesPerCommitMax,
+
+  /** Key packages: published when there are fewer than `packagesLow`, up to `packagesFull`. */
+  packagesFull: protocol.keyPackagesPerDeviceMax,
+  packagesLow: protocol.keyPackagesLow,
+  /** A last resort is replaced after so long, and its private half kept so much longer. */
+  lastResortMs: 7 * 86_400_000,
+  lastResortGraceMs: 14 * 86_400_000,
+  welcomesPerPackageMax: 1_000,
+
+  /** CONVERSATIONS C 9: how often others are asked for what could not be opened, and how long an answer may take. */
+  askAttempts: 4,
+  askMs: 15_000,
+  asksMax: 1_000,
+  /** Errands of one kind that wait to be done. */
+  errandsMax: 1_000,
+  /** Sealed bytes of copies in one message. */
+  copiesBytesMax: 180_000,
+  /** Verified device lists that are held in memory. */
+  listsHeld: 2_048,
+  /** What the store's rows may take in memory to spare reading them again. */
+  cacheBytesMax: 32 * 2 ** 20,
+  /** Arrivals that are told in one go. */
+  arrivalsMax: 64,
+} as const

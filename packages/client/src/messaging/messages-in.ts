@@ -1,0 +1,70 @@
+import { type OpenedMessage, open, readEnvelope, sealedHash, type Unopened } from '@messageu/e2ee/conversation'
+import { type Delivery, limits as protocol } from '@messageu/protocol/v3'
+import type { Asker } from '../asker.ts'
+import { putRow } from '../rows.ts'
+import { takeContent } from './content-in.ts'
+import { unopenedKey } from './errands.ts'
+import { hearOfList } from './gossip.ts'
+import { type ConversationRow, errandRow } from './rows.ts'
+import { isRepeated } from './senders.ts'
+import { compare, take } from './transcript.ts'
+import { historyKey, type Work } from './work.ts'
+
+/** A message at its place in the sequence. */
+export async function takeMessage(work: Work, delivery: Delivery, row: ConversationRow, asker: Asker): Promise<void> {
+  const { sequence, sealed, generation } = delivery
+  const seen = { ...row, transcript: take(row.transcript, { sequence, hash: sealedHash(sealed) }) }
+  work.put(seen)
+  const state = generation === row.generation ? await work.state(row.conversation) : undefined
+  if (state === undefined) return setAside(work, delivery, seen, hasPlace(row) ? 'gone' : undefined)
+  const opened = await open(state, sealed)
+  work.putState(row.conversation, opened.state, state)
+  if (opened.kind === 'unopened') return setAside(work, delivery, seen, opened.reason)
+  const { message } = opened
+  if (await isRepeated(work, row, message)) return
+  await checkHistory(work, seen, message)
+  await hearOfList(work, message, asker)
+  await takeContent(work, { delivery, row: seen, state, message }, asker)
+}
+
+/** An item that cannot be opened is kept as it is, and shown as that. What comes again, or is one's own, is nothing new. */
+async function setAside(
+  work: Work,
+  delivery: Delivery,
+  row: ConversationRow,
+  reason: Unopened | undefined,
+): Promise<void> {
+  if (reason === undefined || reason === 'repeated' || reason === 'own') return
+  const isSealed = delivery.sealed.length <= protocol.sealedBytesMax
+  const { id, epoch } = readEnvelope(delivery.sealed) ?? { id: undefined, epoch: 0 }
+  const sealed = isSealed ? delivery.sealed : new Uint8Array()
+  const kept = await work.record(
+    row,
+    delivery,
+    { kind: 'unopened', body: { reason, epoch, id, sealed } },
+    { isFed: true },
+  )
+  if (id === undefined) return
+  const { conversation } = row
+  const place = historyKey(kept, kept.base + delivery.sequence)
+  const errand = { conversation, place, id, asked: 0, askedAt: 0 }
+  work.store.put(putRow(errandRow, unopenedKey(place), { kind: 'unopened', body: errand }))
+  work.tools.touched(conversation)
+}
+
+function hasPlace({ standing }: ConversationRow): boolean {
+  return standing.kind !== 'removed' && standing.kind !== 'left'
+}
+
+/** The author tells what it had seen: whoever has seen something else has been told another story. CONVERSATIONS C 8 */
+async function checkHistory(
+  work: Work,
+  row: ConversationRow,
+  { header, isForked, epoch, sender }: OpenedMessage,
+): Promise<void> {
+  const { conversation } = row
+  if (isForked) await work.tell({ kind: 'fork', body: { conversation, epoch } })
+  const { seen } = header
+  if (compare(row.transcript, seen) === 'differs')
+    await work.tell({ kind: 'differs', body: { conversation, sequence: seen.sequence, account: sender.account } })
+}

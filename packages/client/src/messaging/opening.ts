@@ -1,0 +1,75 @@
+import type { Purpose } from '@messageu/e2ee/conversation'
+import type { AccountId, ConversationId } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import { ClientError } from '../errors.ts'
+import { beginAlone, isAlone, isHere } from './beginning.ts'
+import { bringIn } from './bringing.ts'
+import { type Desk, look, type Wait } from './desk.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { rejoin } from './rejoining.ts'
+import { regenerate } from './renewing.ts'
+import { write } from './writing.ts'
+
+/**
+ * The conversation with an account, or the one with oneself: this device is in it when this resolves, and so is the other
+ * side. Who opens at the same time gets the same one. CONVERSATIONS C 1
+ */
+export async function openWith(desk: Desk, account: AccountId, wait: Wait): Promise<ConversationId> {
+  const isSelf = sameBytes(account, desk.tools.me.self.account)
+  const known = (await look(desk).contact(account))?.direct
+  const row = known && (await look(desk).conversation(known))
+  if (row?.standing.kind === 'active') return row.conversation
+  if (row?.standing.kind === 'request')
+    throw new ClientError('not-accepted', 'they have asked first, and wait for an answer')
+  const target = isSelf ? ({ kind: 'self', body: undefined } as const) : ({ kind: 'direct', body: account } as const)
+  const { conversation, generation } = await desk.session.open(target, wait)
+  const purpose: Purpose = isSelf ? { kind: 'self' } : { kind: 'direct', with: account }
+  await enterOpened(desk, { conversation, generation, purpose }, wait)
+  await remember(desk, account, conversation)
+  const others = isSelf ? [account] : [account, desk.tools.me.self.account]
+  const absent = await bringIn(desk, conversation, others, wait)
+  if (!isSelf && absent.some((each) => sameBytes(each, account)))
+    throw new ClientError('no-device', 'none of their devices can be brought into a conversation yet')
+  return conversation
+}
+
+async function remember(desk: Desk, account: AccountId, conversation: ConversationId): Promise<void> {
+  const isSelf = sameBytes(account, desk.tools.me.self.account)
+  await desk.tools.lists.refresh(desk.store, account, { asker: desk.session.asker, signal: never })
+  await write(desk, async (work) => {
+    const contact = await work.contact(account)
+    const row = await work.conversation(conversation)
+    if (contact !== undefined) work.putContact({ ...contact, direct: conversation, standing: 'accepted' })
+    if (row !== undefined && !isSelf) work.put({ ...row, peer: account })
+  })
+}
+
+/** A place in a conversation that was opened, by whichever way there is. */
+export async function enterOpened(
+  desk: Desk,
+  { conversation, generation, purpose }: { conversation: ConversationId; generation: number; purpose: Purpose },
+  { signal }: Wait,
+): Promise<void> {
+  if (await isHere(desk, conversation, generation)) return
+  const shown = await desk.session.request('read-state', { conversation }, { signal })
+  if (isAlone(desk, shown)) return void (await beginAlone(desk, conversation, { purpose, shown }))
+  // whoever has opened it is bringing this device in, or has given up
+  if (await isBroughtIn(desk, conversation, { signal })) return
+  if (shown.epoch > 0 && (await rejoin(desk, conversation, { signal })) === 'done') return
+  await regenerate(desk, conversation, { purpose, signal })
+}
+
+async function isBroughtIn(desk: Desk, conversation: ConversationId, { signal }: Wait): Promise<boolean> {
+  const over = new AbortController()
+  using _timer = desk.clock.after(limits.openingMs, () => over.abort())
+  try {
+    const here = async (): Promise<boolean> => (await look(desk).conversation(conversation))?.standing.kind === 'active'
+    await desk.bell.until(here, AbortSignal.any([signal, over.signal]))
+    return true
+  } catch (error) {
+    if (over.signal.aborted && !signal.aborted) return false
+    throw error
+  }
+}
+
+const never = new AbortController().signal

@@ -1,0 +1,64 @@
+import { newKeyPackage } from '@messageu/e2ee/conversation'
+import { dropRow, putRow, rowsOf } from '../rows.ts'
+import type { Desk, Wait } from './desk.ts'
+import { countersOf, putCounters } from './feed.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { packageRow } from './rows.ts'
+import { write } from './writing.ts'
+
+const suite = 'x25519'
+const perRequest = 10
+
+/**
+ * Sees to it that others can bring this device into conversations: enough key packages at the server, and a last resort
+ * that is not old. The private halves are stored before the server has anything. Protocol 3 §5.4
+ */
+export async function keepPackages(desk: Desk, { signal }: Wait): Promise<void> {
+  await forgetOld(desk)
+  const { singleUse, hasLastResort } = await desk.session.request('count-packages', undefined, { signal })
+  const { lastResortAt } = await countersOf(desk.store)
+  const isOld = desk.clock.nowMs() - lastResortAt > limits.lastResortMs
+  if (!hasLastResort || isOld) await publish(desk, 1, { isLastResort: true, signal })
+  if (singleUse >= limits.packagesLow) return
+  for (let missing = limits.packagesFull - singleUse; missing > 0; missing -= perRequest)
+    await publish(desk, Math.min(missing, perRequest), { isLastResort: false, signal })
+}
+
+async function publish(
+  desk: Desk,
+  count: number,
+  { isLastResort, signal }: Wait & { isLastResort: boolean },
+): Promise<void> {
+  const { me, lists } = desk.tools
+  const list = await lists.newest(desk.store, me.self.account)
+  if (list === undefined) return
+  const now = desk.clock.nowMs()
+  const made = await Promise.all(
+    Array.from({ length: count }, () => newKeyPackage(me.self, list, { suite, isLastResort, now })),
+  )
+  signal.throwIfAborted()
+  await write(desk, async ({ store }) => {
+    for (const { ref, notAfter, keyPackage, privateKeys } of made)
+      store.put(putRow(packageRow, ref, { isLastResort, madeAt: now, notAfter, keyPackage, privateKeys, welcomes: [] }))
+    if (isLastResort) store.put(putCounters({ ...(await countersOf(store)), lastResortAt: now }))
+  })
+  await desk.session.publish(
+    made.map(({ notAfter, keyPackage }) => ({ isLastResort, notAfter, keyPackage })),
+    { signal },
+  )
+}
+
+/** What no Welcome can be for any more. */
+async function forgetOld(desk: Desk): Promise<void> {
+  const now = desk.clock.nowMs()
+  const old: Uint8Array[] = []
+  for await (const { key, row } of rowsOf(desk.store, packageRow)) {
+    const isOver =
+      row.notAfter < now || (row.isLastResort && row.madeAt + limits.lastResortMs + limits.lastResortGraceMs < now)
+    if (isOver && typeof key !== 'number') old.push(key)
+  }
+  if (old.length > 0)
+    await write(desk, async ({ store }) => {
+      for (const key of old) store.put(dropRow(packageRow, key))
+    })
+}

@@ -1,0 +1,49 @@
+import type { Delivery } from '@messageu/protocol/v3'
+import type { Asker } from '../asker.ts'
+import type { Receiver } from '../inbox.ts'
+import type { Change, Store } from '../store.ts'
+import { takeCommit } from './commits-in.ts'
+import { without } from './gaps.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { takeMessage } from './messages-in.ts'
+import type { ConversationRow, Range } from './rows.ts'
+import { takeWelcome } from './welcomes-in.ts'
+import { type Tools, Work } from './work.ts'
+
+/**
+ * Opens what the server delivers, one after the other, and says what is to be stored of it: in one step with the place up
+ * to which it was received. Nothing that is in a delivery ends this: what cannot be taken is kept as what it is.
+ * CONVERSATIONS C 9
+ */
+export function receiverOf(store: Store, tools: Tools): Receiver {
+  return {
+    async receive(deliveries: readonly Delivery[], asker: Asker): Promise<readonly Change[]> {
+      const work = new Work(store, tools)
+      for (const delivery of deliveries) await take(work, delivery, asker)
+      return work.store.changes
+    },
+  }
+}
+
+async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void> {
+  const row = await work.conversation(delivery.conversation)
+  if (delivery.kind === 'welcome') return takeWelcome(work, delivery, row, asker)
+  if (row === undefined) return // no Welcome came before it: nobody has brought this device in
+  if (delivery.sequence <= row.received) return // the server repeats itself under a new position
+  const passed = withGap({ ...row, received: delivery.sequence }, row.received)
+  if (passed.gaps !== row.gaps) work.tools.touched(row.conversation)
+  await (delivery.kind === 'commit'
+    ? takeCommit(work, delivery, passed, asker)
+    : takeMessage(work, delivery, passed, asker))
+}
+
+/** What lies between what was received before and now was not delivered: somebody asks why. Protocol 3 §7.4 */
+function withGap(row: ConversationRow, before: number): ConversationRow {
+  const { received, gaps, standing, transcript } = row
+  if (before === 0 || standing.kind === 'removed') return row
+  const from = Math.max(before, transcript.seen.sequence) + 1
+  if (from >= received) return row
+  const own = transcript.ahead.map(({ sequence }) => sequence)
+  const found = own.reduce(without, [{ from, through: received - 1 }] as readonly Range[])
+  return { ...row, gaps: [...gaps, ...found].slice(-limits.gapsMax) }
+}

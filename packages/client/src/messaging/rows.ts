@@ -1,0 +1,326 @@
+import { Authored, Suite } from '@messageu/e2ee/conversation'
+import {
+  bool,
+  bytes,
+  type Infer,
+  list,
+  named,
+  nothing,
+  optional,
+  struct,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+  union,
+} from '@messageu/protocol'
+import {
+  AccountId,
+  ConversationId,
+  ConversationKind,
+  DeviceId,
+  gapReasons,
+  Hash,
+  PublicKey,
+  limits as protocol,
+  reasonCodes,
+  SendId,
+  Signature,
+} from '@messageu/protocol/v3'
+import { alarmKinds } from '../rows.ts'
+import { messagingLimits as limits } from './limits.ts'
+
+// What a device keeps of its conversations, row by row.
+
+export const Person = struct({ account: AccountId, device: DeviceId })
+export type Person = Infer<typeof Person>
+
+/** Where the device stands in a conversation. */
+const Standing = union({
+  /** It has no place: somebody brings it in, or it rejoins. */
+  waiting: { tag: 1, body: struct({ since: u64 }) },
+  /** A stranger has brought it in: it is silent until the user has accepted. CONVERSATIONS C 11 */
+  request: { tag: 2, body: struct({ by: AccountId }) },
+  active: { tag: 3, body: nothing },
+  /** A commit was accepted that it cannot apply. CONVERSATIONS D 4 */
+  stuck: {
+    tag: 4,
+    body: struct({ since: u64, epoch: u64, by: optional(AccountId), why: text({ max: limits.wordsBytesMax }) }),
+  },
+  left: { tag: 5, body: nothing },
+  removed: { tag: 6, body: struct({ by: AccountId }) },
+})
+type Standing = Infer<typeof Standing>
+
+/** A place in the sequence with the hash of everything in this epoch up to it. CONVERSATIONS C 8 */
+const Mark = struct({ sequence: u64, hash: Hash })
+export type Mark = Infer<typeof Mark>
+
+/** How far everything of the present epoch has been seen without a gap, and what that comes to. */
+const Transcript = struct({
+  seen: Mark,
+  /** One's own sends that were answered before everything in front of them has come: the hash of each. */
+  ahead: list(Mark, { max: limits.aheadMax }),
+  /** Places behind which others may be: newest last. */
+  recent: list(Mark, { max: limits.recentMarks }),
+})
+export type Transcript = Infer<typeof Transcript>
+
+const Range = struct({ from: u64, through: u64 })
+export type Range = Infer<typeof Range>
+
+export const conversationRow = {
+  table: 'conversations',
+  codec: struct({
+    conversation: ConversationId,
+    /** Names it in the keys of the history; from 1 on. */
+    number: u32,
+    kind: ConversationKind,
+    generation: u32,
+    standing: Standing,
+    /** Whom it is with, if it is a direct one. */
+    peer: optional(AccountId),
+    title: optional(text({ max: limits.titleBytesMax })),
+    /** What sequences are counted from in the history: grows whenever the server counts anew. */
+    base: u64,
+    /** The newest sequence that was delivered. */
+    received: u64,
+    /** The newest place in the history. */
+    newest: u64,
+    /** The newest epoch of this generation that is known of. */
+    epoch: u64,
+    transcript: Transcript,
+    /** Sequences that were never delivered and not explained yet. */
+    gaps: list(Range, { max: limits.gapsMax }),
+    /** One's own messages since the last update of the own leaf, and when that was. CONVERSATIONS D 5 */
+    sentSinceUpdate: u32,
+    updatedAt: u64,
+    /** Whether somebody has to have looked at who is there before anything is sent. CONVERSATIONS D 3 */
+    isUnseen: bool,
+  }),
+} as const
+export type ConversationRow = Infer<(typeof conversationRow)['codec']>
+
+// ─── what opens and seals ───
+
+export const groupParts = { group: 0, ratchets: 1, earlier: 2, pending: 3 } as const
+export const groupRow = {
+  table: 'groups',
+  codec: struct({
+    engine: text({ max: 64 }),
+    suite: Suite,
+    group: bytes({ max: limits.stateBytesMax }),
+  }),
+} as const
+export const stateRow = { table: 'groups', codec: bytes({ max: limits.stateBytesMax }) } as const
+/** A commit of one's own that has no place in the sequence yet. */
+export const pendingRow = {
+  table: 'groups',
+  codec: struct({
+    id: SendId,
+    generation: u32,
+    epoch: u64,
+    isRejoin: bool,
+    advance: bytes({ max: limits.stateBytesMax }),
+  }),
+} as const
+export type PendingRow = Infer<(typeof pendingRow)['codec']>
+
+/** The newest send number of a device in a conversation, and which of those before it were seen: bit 0 is that one. */
+export const senderRow = {
+  table: 'senders',
+  codec: struct({ newest: u64, seen: bytes({ max: limits.seenWindow / 8 }) }),
+} as const
+
+// ─── history ───
+
+const Words = text({ max: limits.wordsBytesMax })
+const People = list(Person, { max: protocol.devicesPerConversationMax })
+export const changeKinds = { update: 1, add: 2, remove: 3, rules: 4, rejoin: 5 } as const
+
+const Entry = union({
+  message: { tag: 1, body: struct({ sender: Person, epoch: u64, authored: Authored }) },
+  /** A commit and what it did to the members. */
+  change: { tag: 2, body: struct({ by: Person, change: named(u8, changeKinds), arrived: People, left: People }) },
+  /** Cannot be opened, and may still be healed. CONVERSATIONS C 9 */
+  unopened: {
+    tag: 3,
+    body: struct({
+      reason: Words,
+      epoch: u64,
+      /** As its envelope says: nobody has verified it. */
+      id: optional(SendId),
+      sealed: bytes({ max: protocol.sealedBytesMax }),
+    }),
+  },
+  gap: { tag: 4, body: struct({ through: u64, why: named(u8, gapReasons) }) },
+  joined: { tag: 5, body: struct({ by: Person, members: People }) },
+})
+export type Entry = Infer<typeof Entry>
+
+export const historyRow = {
+  table: 'history',
+  codec: struct({
+    conversation: ConversationId,
+    generation: u32,
+    sequence: u64,
+    /** The server's time of acceptance, milliseconds since 1970. */
+    at: u64,
+    entry: Entry,
+  }),
+} as const
+export type HistoryRow = Infer<(typeof historyRow)['codec']>
+
+/** What was sealed and not answered yet, to seal it again or to keep it once it has its place. */
+export const draftRow = {
+  table: 'drafts',
+  codec: struct({
+    conversation: ConversationId,
+    id: SendId,
+    content: bytes({ max: limits.contentBytesMax }),
+    authored: Authored,
+    sealed: Hash,
+  }),
+} as const
+export type DraftRow = Infer<(typeof draftRow)['codec']>
+
+// ─── what is told ───
+
+/** Something to be told that has no place in a sequence. */
+const Told = union({
+  request: { tag: 1, body: struct({ account: AccountId, conversation: ConversationId }) },
+  devices: {
+    tag: 2,
+    body: struct({
+      account: AccountId,
+      added: list(DeviceId, { max: protocol.devicesPerAccountMax }),
+      removed: list(DeviceId, { max: protocol.listEntriesMax }),
+    }),
+  },
+  /** Members were given different commits. An alarm. */
+  fork: { tag: 3, body: struct({ conversation: ConversationId, epoch: u64 }) },
+  /** A member has seen something else in front of its message than this device. An alarm. */
+  differs: { tag: 4, body: struct({ conversation: ConversationId, sequence: u64, account: AccountId }) },
+  stuck: { tag: 5, body: struct({ conversation: ConversationId, by: optional(AccountId), why: Words }) },
+  /** This device has taken its place again; these are there. */
+  rejoined: { tag: 6, body: struct({ conversation: ConversationId, members: People }) },
+  renewed: { tag: 7, body: struct({ conversation: ConversationId, generation: u32, by: AccountId }) },
+  /** A message of this device was refused for good. */
+  failed: {
+    tag: 8,
+    body: struct({
+      conversation: ConversationId,
+      id: SendId,
+      reason: named(u16, reasonCodes),
+      content: bytes({ max: limits.contentBytesMax }),
+    }),
+  },
+  alarm: {
+    tag: 9,
+    body: struct({
+      kind: named(u8, alarmKinds),
+      account: AccountId,
+      name: optional(text({ max: protocol.nameBytesMax })),
+    }),
+  },
+  restored: { tag: 10, body: nothing },
+  /** A Welcome that this device did not take. */
+  /** A key package that the server handed out and that is not good: its device stays out. */
+  package: { tag: 12, body: struct({ account: AccountId, device: DeviceId, reason: Words }) },
+  unwelcome: { tag: 11, body: struct({ conversation: ConversationId, reason: Words }) },
+})
+export type Told = Infer<typeof Told>
+
+export const feedRow = {
+  table: 'feed',
+  codec: union({
+    /** A row of the history, by its key. */
+    history: { tag: 1, body: u64 },
+    told: { tag: 2, body: struct({ at: u64, told: Told }) },
+  }),
+} as const
+
+// ─── what is to be done for others ───
+
+export const errandRow = {
+  table: 'errands',
+  codec: union({
+    /** An account has said that it leaves: its devices are to be taken out. */
+    departure: {
+      tag: 1,
+      body: struct({
+        conversation: ConversationId,
+        account: AccountId,
+        device: DeviceId,
+        epoch: u64,
+        signature: Signature,
+        at: u64,
+      }),
+    },
+    /** A member asks for messages that it could not open. */
+    copies: {
+      tag: 2,
+      body: struct({
+        /** Where it was asked, and where the answer goes. */
+        through: ConversationId,
+        conversation: ConversationId,
+        asker: Person,
+        messages: list(SendId, { max: limits.asksMax }),
+        at: u64,
+      }),
+    },
+    /** Something in the history could not be opened, and others may have it. */
+    unopened: {
+      tag: 3,
+      body: struct({ conversation: ConversationId, place: u64, id: SendId, asked: u8, askedAt: u64 }),
+    },
+  }),
+} as const
+export type Errand = Infer<(typeof errandRow)['codec']>
+
+// ─── other accounts, and how this device is reached ───
+
+const standings = { stranger: 0, accepted: 1, refused: 2, blocked: 3 } as const
+export const contactRow = {
+  table: 'contacts',
+  codec: struct({
+    account: AccountId,
+    name: text({ max: protocol.nameBytesMax }),
+    standing: named(u8, standings),
+    /** The account key that the user has compared. CONVERSATIONS A 6 */
+    verified: optional(PublicKey),
+    /** The direct conversation with it; for one's own account, the notes to oneself. */
+    direct: optional(ConversationId),
+    /** The newest version of its device list that its owner has named in a message: 0 for none. CONVERSATIONS A 7 */
+    confirmed: u32,
+  }),
+} as const
+export type ContactRow = Infer<(typeof contactRow)['codec']>
+
+export const packageRow = {
+  table: 'packages',
+  codec: struct({
+    isLastResort: bool,
+    madeAt: u64,
+    notAfter: u64,
+    keyPackage: bytes({ max: protocol.keyPackageBytesMax }),
+    privateKeys: bytes({ max: protocol.keyPackageBytesMax }),
+    /** The Welcomes that a last resort was used by. */
+    welcomes: list(Hash, { max: limits.welcomesPerPackageMax }),
+  }),
+} as const
+export type PackageRow = Infer<(typeof packageRow)['codec']>
+
+/** Counters of this device, beside those of the connection. */
+export const countersRow = {
+  table: 'progress',
+  codec: struct({
+    /** The next free place in the feed, and the next number of a conversation. */
+    feed: u64,
+    conversations: u32,
+    /** When the last resort that is published was made. */
+    lastResortAt: u64,
+  }),
+} as const
+export type Counters = Infer<(typeof countersRow)['codec']>

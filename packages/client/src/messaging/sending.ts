@@ -1,0 +1,100 @@
+import { type Content, view } from '@messageu/e2ee/conversation'
+import { type AccountId, type ConversationId, toBase64url } from '@messageu/protocol/v3'
+import { ClientError } from '../errors.ts'
+import type { Outcome, Place } from '../outbox.ts'
+import { commit } from './commits-out.ts'
+import { type Desk, look, rowOf, type Wait } from './desk.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { mend } from './mending.ts'
+import type { ConversationRow } from './rows.ts'
+import { draftMessage } from './sender.ts'
+import { perform, wanted } from './tending.ts'
+
+/** Sends messages of this device, once each conversation is as it has to be for that. */
+export class Sending {
+  readonly #desk: Desk
+  /** Conversations whose members' lists were compared in this session, at this epoch. */
+  readonly #compared = new Map<string, number>()
+
+  constructor(desk: Desk) {
+    this.#desk = desk
+  }
+
+  /** Lists have changed: before the next message they are compared again. */
+  doubt(): void {
+    this.#compared.clear()
+  }
+
+  /** Resolves when the message is stored; its outcome when it is answered. */
+  async post(
+    conversation: ConversationId,
+    content: Content,
+    wait: Wait,
+  ): Promise<{ place: Place; outcome: Promise<Outcome> }> {
+    await this.#ready(conversation, wait)
+    const desk = this.#desk
+    return desk.session.submit((place) => draftMessage(look(desk), conversation, { place, content }), wait)
+  }
+
+  /**
+   * Nothing is sealed for a device that its account has taken off, nor by keys that are older than they may be.
+   * CONVERSATIONS C 4, D 5
+   */
+  async #ready(conversation: ConversationId, wait: Wait): Promise<void> {
+    const desk = this.#desk
+    const row = await activeRow(desk, conversation, wait)
+    if (row.isUnseen)
+      throw new ClientError(
+        'unseen',
+        'this device has come back without its memory, and nobody has looked at who is here',
+      )
+    const name = toBase64url(conversation)
+    if (this.#compared.get(name) !== row.epoch) {
+      await compareLists(desk, conversation, wait)
+      const { delisted, departed } = await wanted(desk, conversation)
+      await perform(desk, conversation, { delisted, departed, missing: [] }, wait)
+      this.#compared.set(name, (await rowOf(desk, conversation))?.epoch ?? 0)
+    }
+    if (isDue(row, desk.clock.nowMs())) await update(desk, conversation, wait)
+  }
+}
+
+/** New keys for the own leaf. CONVERSATIONS D 5 */
+export async function update(desk: Desk, conversation: ConversationId, wait: Wait): Promise<void> {
+  await commit(desk, conversation, async () => ({ wish: { kind: 'update' }, accounts: [] }), wait)
+}
+
+function isDue({ sentSinceUpdate, updatedAt }: ConversationRow, nowMs: number): boolean {
+  return sentSinceUpdate >= limits.messagesPerUpdate || (sentSinceUpdate > 0 && nowMs - updatedAt > limits.updateMs)
+}
+
+/** Whatever keeps this device from its place is mended first, as far as it can be. */
+async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): Promise<ConversationRow> {
+  const row = await rowOf(desk, conversation)
+  switch (row?.standing.kind) {
+    case 'active':
+      return row
+    case 'request':
+      throw new ClientError('not-accepted', 'a stranger has begun this conversation')
+    case 'waiting':
+    case 'stuck': {
+      await mend(desk, conversation, wait)
+      const mended = await rowOf(desk, conversation)
+      if (mended?.standing.kind === 'active') return mended
+      throw new ClientError('not-a-member', 'this device has lost its place, and cannot take it again yet')
+    }
+    case 'left':
+    case 'removed':
+    case undefined:
+      throw new ClientError('not-a-member', 'this device has no place in the conversation')
+  }
+}
+
+/** Reads the present list of everybody here. */
+async function compareLists(desk: Desk, conversation: ConversationId, { signal }: Wait): Promise<void> {
+  const state = await look(desk).state(conversation)
+  if (state === undefined) return
+  const accounts: readonly AccountId[] = view(state).lists.map(({ account }) => account)
+  const { asker } = desk.session
+  await Promise.all(accounts.map((account) => desk.tools.lists.refresh(desk.store, account, { asker, signal })))
+}

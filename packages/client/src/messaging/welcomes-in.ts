@@ -1,0 +1,179 @@
+import {
+  ConversationError,
+  type ConversationState,
+  isContinuation,
+  type Joined,
+  joinFromWelcome,
+  packagesOf,
+  view,
+} from '@messageu/e2ee/conversation'
+import { decode, ProtocolError } from '@messageu/protocol'
+import { type AccountId, DeliveredWelcome, type Delivery, type Hash, RefusedError } from '@messageu/protocol/v3'
+import type { Asker } from '../asker.ts'
+import { sameBytes } from '../bytes.ts'
+import { dropRow, getRow, putRow } from '../rows.ts'
+import { enter } from './commits-in.ts'
+import { messagingLimits as limits } from './limits.ts'
+import { type ConversationRow, type PackageRow, packageRow } from './rows.ts'
+import type { Work } from './work.ts'
+
+/** Somebody brings this device into a conversation. Whoever the user does not know brings a request. CONVERSATIONS C 11 */
+export async function takeWelcome(
+  work: Work,
+  delivery: Delivery,
+  known: ConversationRow | undefined,
+  asker: Asker,
+): Promise<void> {
+  work.tools.touched(delivery.conversation)
+  const joined = await join(work, delivery, known, asker)
+  if (joined === undefined) return
+  if (joined.kind === 'refused') return refuse(work, delivery, known, joined)
+  const shown = view(joined.state)
+  const before = known && (await work.state(known.conversation))
+  const row = known ?? (await work.begin(delivery.conversation, shown))
+  await spend(work, joined)
+  work.dropState(row.conversation)
+  work.putState(row.conversation, joined.state)
+  const standing = await standingAfter(work, row, { before, joined })
+  const peer = shown.kind === 'direct' ? otherThan(work, shown.invited) : undefined
+  const taken = { ...row, kind: shown.kind, peer, standing, received: Math.max(row.received, delivery.sequence) }
+  const entered = enter(taken, shown, { sequence: delivery.sequence, nowMs: undefined })
+  const { conversation, generation } = shown
+  await work.record(
+    entered,
+    delivery,
+    { kind: 'joined', body: { by: joined.by, members: shown.members } },
+    { isFed: true },
+  )
+  if (standing.kind === 'request')
+    await work.tell({ kind: 'request', body: { account: joined.by.account, conversation } })
+  if (before !== undefined)
+    await work.tell({ kind: 'renewed', body: { conversation, generation, by: joined.by.account } })
+}
+
+async function join(
+  work: Work,
+  { conversation, generation, sealed }: Delivery,
+  known: ConversationRow | undefined,
+  asker: Asker,
+): Promise<Exclude<Joined, { kind: 'needs' }> | undefined> {
+  const arrived = readWelcome(sealed)
+  if (arrived === undefined) return refusal('malformed', 'a Welcome that cannot be read')
+  if (known !== undefined && generation < known.generation) return refusal('older', 'a generation that has ended')
+  const tree = await treeOf(conversation, arrived, asker)
+  if (tree === undefined) return refusal('older', 'the tree of this Welcome is gone')
+  const packages = await packagesFor(work, arrived.welcome)
+  const isHeld = known !== undefined && known.generation === generation && isInside(known)
+  const memory = {
+    packages,
+    isHeld,
+    wasSeen: (hash: Hash) => packages.some(({ welcomes }) => welcomes.some((each) => sameBytes(each, hash))),
+  }
+  const { sender, welcome } = arrived
+  const attempt = () =>
+    joinFromWelcome(
+      work.me.self,
+      { conversation, generation, sender, welcome, tree },
+      { lists: work.tools.lists.known, memory },
+    )
+  const joined = await attempt()
+  if (joined.kind !== 'needs') return joined
+  const again = (await work.learn(joined.lists, asker)) ? await attempt() : joined
+  return again.kind === 'needs' ? refusal('list', 'the server does not have the device lists of the members') : again
+}
+
+/** Told once for each reason that a user can do something about; a Welcome that comes twice is nothing. */
+async function refuse(
+  work: Work,
+  { conversation, sequence }: Delivery,
+  known: ConversationRow | undefined,
+  { reason, explanation }: Extract<Joined, { kind: 'refused' }>,
+): Promise<void> {
+  if (known !== undefined && sequence > known.received) work.put({ ...known, received: sequence })
+  if (reason === 'seen' || reason === 'held') return
+  const words = `${reason}: ${explanation}`.slice(0, limits.wordsBytesMax / 4)
+  await work.tell({ kind: 'unwelcome', body: { conversation, reason: words } })
+}
+
+/** The key package that was used: a single-use one is gone with that, a last resort remembers the Welcome. */
+async function spend(work: Work, { usedPackage, welcome }: Extract<Joined, { kind: 'joined' }>): Promise<void> {
+  const used = await getRow(work.store, packageRow, usedPackage)
+  if (used === undefined) return
+  const welcomes = [...used.welcomes, welcome]
+  work.store.put(
+    used.isLastResort ? putRow(packageRow, usedPackage, { ...used, welcomes }) : dropRow(packageRow, usedPackage),
+  )
+}
+
+async function standingAfter(
+  work: Work,
+  row: ConversationRow,
+  { before, joined }: { before: ConversationState | undefined; joined: Extract<Joined, { kind: 'joined' }> },
+): Promise<ConversationRow['standing']> {
+  const by = joined.by.account
+  const isContinued = before !== undefined && row.standing.kind !== 'request' && isContinuation(before, joined.state)
+  if (isContinued || sameBytes(by, work.me.self.account) || (await isAccepted(work, by)))
+    return { kind: 'active', body: undefined }
+  return { kind: 'request', body: { by } }
+}
+
+async function isAccepted(work: Work, account: AccountId): Promise<boolean> {
+  return (await work.contact(account))?.standing === 'accepted'
+}
+
+async function packagesFor(work: Work, welcome: Uint8Array): Promise<readonly (PackageRow & { ref: Uint8Array })[]> {
+  const found: (PackageRow & { ref: Uint8Array })[] = []
+  for (const ref of await refsOf(welcome)) {
+    const row = await getRow(work.store, packageRow, ref)
+    if (row !== undefined && row.welcomes.length < limits.welcomesPerPackageMax) found.push({ ...row, ref })
+  }
+  return found
+}
+
+async function refsOf(welcome: Uint8Array): Promise<readonly Uint8Array[]> {
+  try {
+    return await packagesOf(welcome)
+  } catch (error) {
+    if (error instanceof ConversationError) return []
+    throw error
+  }
+}
+
+async function treeOf(
+  conversation: Delivery['conversation'],
+  { treeHash }: DeliveredWelcome,
+  asker: Asker,
+): Promise<Uint8Array | undefined> {
+  try {
+    return (await asker.request('read-tree', { conversation, treeHash }, { signal: never })).tree
+  } catch (error) {
+    if (error instanceof RefusedError && error.retry === 'never') return undefined
+    throw error
+  }
+}
+
+function isInside({ standing }: ConversationRow): boolean {
+  return standing.kind === 'active' || standing.kind === 'request'
+}
+
+function otherThan(work: Work, accounts: readonly AccountId[]): AccountId | undefined {
+  return accounts.find((account) => !sameBytes(account, work.me.self.account))
+}
+
+function readWelcome(sealed: Uint8Array): DeliveredWelcome | undefined {
+  try {
+    return decode(DeliveredWelcome, sealed)
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined
+    throw error
+  }
+}
+
+function refusal(
+  reason: Extract<Joined, { kind: 'refused' }>['reason'],
+  explanation: string,
+): Extract<Joined, { kind: 'refused' }> {
+  return { kind: 'refused', reason, explanation }
+}
+
+const never = new AbortController().signal
