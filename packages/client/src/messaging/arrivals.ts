@@ -62,11 +62,7 @@ async function arrivalOf(
 }
 
 /** What it is, with the names of whoever it is about. */
-async function itemIn(
-  store: Pick<RowStore, 'get'>,
-  row: Parameters<typeof itemOf>[0],
-  own: AccountId,
-): Promise<Item> {
+async function itemIn(store: Pick<RowStore, 'get'>, row: Parameters<typeof itemOf>[0], own: AccountId): Promise<Item> {
   const names = new Map<string, Somebody>()
   for (const account of accountsOf(row)) names.set(toBase64url(account), await somebody(store, account))
   const naming: Naming = (account) => names.get(toBase64url(account)) ?? { account, name: '' }

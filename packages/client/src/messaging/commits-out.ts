@@ -49,12 +49,7 @@ export async function commit(
 }
 
 /** Waits until the conversation is where the server says that it is, or this device has no place in it. */
-async function catchUp(
-  desk: Desk,
-  conversation: ConversationId,
-  current: Current,
-  signal: AbortSignal,
-): Promise<void> {
+async function catchUp(desk: Desk, conversation: ConversationId, current: Current, signal: AbortSignal): Promise<void> {
   if (current.kind !== 'epoch') return
   const { generation, epoch } = current.body
   await desk.bell.until(async () => {

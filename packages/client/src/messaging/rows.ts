@@ -51,7 +51,6 @@ const Standing = union({
   left: { tag: 5, body: nothing },
   removed: { tag: 6, body: struct({ by: AccountId }) },
 })
-type Standing = Infer<typeof Standing>
 
 /** A place in the sequence with the hash of everything in this epoch up to it. CONVERSATIONS C 8 */
 const Mark = struct({ sequence: u64, hash: Hash })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode } from '@messageu/protocol'
-import { SendId, Signature } from '@messageu/protocol/v3'
+import { AccountId, ConversationId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
 import fc from 'fast-check'
 import { type Content, decodeContent, encodeContent } from '../../src/conversation/content.ts'
 import { limits } from '../../src/conversation/limits.ts'
@@ -9,20 +9,47 @@ import { pad, paddedSize, unpad } from '../../src/conversation/padding.ts'
 
 describe('content', () => {
   const sized = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+  const conversation = sized(32).map((bytes) => decode(ConversationId, bytes))
+  const account = sized(32).map((bytes) => decode(AccountId, bytes))
+  const signature = sized(64).map((bytes) => decode(Signature, bytes))
+  const authored = fc.record({ message: fc.uint8Array(), signature })
   const content: fc.Arbitrary<Content> = fc.oneof(
     fc.record({ kind: fc.constant('text' as const), body: fc.record({ text: fc.string({ unit: 'grapheme' }) }) }),
     fc.record({ kind: fc.constant('title' as const), body: fc.record({ title: fc.string({ unit: 'grapheme' }) }) }),
     fc.record({
       kind: fc.constant('leave' as const),
-      body: fc.record({ epoch: fc.nat(), departure: sized(64).map((bytes) => decode(Signature, bytes)) }),
+      body: fc.record({ epoch: fc.nat(), departure: signature }),
     }),
     fc.record({
       kind: fc.constant('receipt' as const),
       body: fc.record({ messages: fc.array(sized(16).map((bytes) => decode(SendId, bytes))) }),
     }),
     fc.record({
+      kind: fc.constant('ask' as const),
+      body: fc.record({ conversation, messages: fc.array(sized(16).map((bytes) => decode(SendId, bytes))) }),
+    }),
+    fc.record({
+      kind: fc.constant('copies' as const),
+      body: fc.record({
+        group: fc.record({ conversation, generation: fc.nat() }),
+        copies: fc.array(fc.record({ sequence: fc.nat(), at: fc.nat(), account, authored })),
+      }),
+    }),
+    fc.record({
+      kind: fc.constant('contact' as const),
+      body: fc.record({
+        account,
+        standing: fc.constantFrom('accepted', 'refused', 'blocked'),
+        verified: fc.option(
+          sized(32).map((bytes) => decode(PublicKey, bytes)),
+          { nil: undefined },
+        ),
+      }),
+    }),
+    fc.record({ kind: fc.constant('manager' as const), body: fc.record({ seed: sized(32) }) }),
+    fc.record({
       kind: fc.constant('unknown' as const),
-      body: fc.record({ code: fc.integer({ min: 5, max: 65_535 }), bytes: fc.uint8Array() }),
+      body: fc.record({ code: fc.integer({ min: 9, max: 65_535 }), bytes: fc.uint8Array() }),
     }),
   )
 
