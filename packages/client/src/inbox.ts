@@ -17,6 +17,8 @@ export interface Receiver {
    * is lost with that (`lost`, `ended`) comes again in the next one.
    */
   receive(deliveries: readonly Delivery[], asker: Asker): Promise<readonly Change[]>
+  /** The server was restored from a copy and counts anew: what to store before anything of it is received. */
+  restored?(): Promise<readonly Change[]>
 }
 
 export interface InboxOptions {
@@ -86,7 +88,9 @@ export class Inbox {
       return 'same'
     }
     const row = putRow(deliveryRow, progressKeys.delivery, { incarnation, through: 0 })
-    await change(this.#options.store, async () => ({ changes: [row], result: undefined }))
+    const { store, receiver, turn } = this.#options
+    const restored = async () => (before === undefined ? [] : ((await receiver?.restored?.()) ?? []))
+    await turn.run(() => change(store, async () => ({ changes: [row, ...(await restored())], result: undefined })))
     this.#incarnation = incarnation
     this.#through = 0
     return before === undefined ? 'first' : 'restored'

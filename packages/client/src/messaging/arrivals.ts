@@ -1,6 +1,4 @@
-import { type Authored, readAuthored } from '@messageu/e2ee/conversation'
-import { type AccountId, type ConversationId, type SendId, toBase64url } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { type AccountId, toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, rowsOf } from '../rows.ts'
 import type { RowStore } from '../store.ts'
@@ -122,21 +120,4 @@ export async function history(
     items.unshift(...found)
   }
   return items.slice(-limit)
-}
-
-/** A message as its author signed it, looked for from the oldest on. */
-export async function authoredOf(
-  desk: Desk,
-  conversation: ConversationId,
-  id: SendId,
-): Promise<{ readonly account: AccountId; readonly authored: Authored } | undefined> {
-  const row = await getRow(desk.store, conversationRow, conversation)
-  if (row === undefined) return undefined
-  for await (const { key, row: item } of rowsOf(desk.store, historyRow, { after: historyKey(row, 0) })) {
-    if (Number(key) > historyKey(row, row.newest)) return undefined
-    if (item.entry.kind !== 'message') continue
-    const { sender, authored } = item.entry.body
-    if (sameBytes(readAuthored(authored).header.id, id)) return { account: sender.account, authored }
-  }
-  return undefined
 }

@@ -9,7 +9,8 @@ import { type AccountRow, type Alarm, getRow, listRow } from '../rows.ts'
 import { Session, type SessionEvent, whoAmI } from '../session.ts'
 import type { Store } from '../store.ts'
 import { Bell } from '../waiting.ts'
-import { arrivals, authoredOf, history, somebody } from './arrivals.ts'
+import { arrivals, history, somebody } from './arrivals.ts'
+import { authoredIn } from './authored.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
 import { judge, markVerified, safetyWith } from './contacts.ts'
 import { type Desk, rowOf, type Wait } from './desk.ts'
@@ -174,7 +175,8 @@ export class Client implements AsyncDisposable {
   /** Bytes that convince a third party of who wrote a message, and what. CONVERSATIONS C 8 */
   async prove(who: string, id: SendId, wait: Wait): Promise<Uint8Array> {
     const conversation = await conversationWith(this.#desk, who, wait)
-    const authored = await authoredOf(this.#desk, conversation, id)
+    const row = await rowOf(this.#desk, conversation)
+    const authored = row && (await authoredIn(this.#desk.store, row, id))
     const list = authored && (await getRow(this.#desk.store, listRow, authored.account))
     if (authored === undefined || list === undefined)
       throw new ClientError('unknown-conversation', 'there is no such message in this conversation')

@@ -12,6 +12,7 @@ import { decode, ProtocolError } from '@messageu/protocol'
 import { type AccountId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
+import { noteDirect } from './directs.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow, PendingRow, Person } from './rows.ts'
 import { beginEpoch } from './transcript.ts'
@@ -128,7 +129,8 @@ async function tookRejoin(
   work.dropState(conversation)
   work.putState(conversation, state)
   const shown = view(state)
-  const back: ConversationRow = { ...row, kind: shown.kind, standing: { kind: 'active', body: undefined } }
+  const active = { ...row, kind: shown.kind, standing: { kind: 'active', body: undefined } } as const
+  const back = await noteDirect(work, active, shown)
   const entered = enter(back, shown, { sequence: delivery.sequence, nowMs: work.nowMs })
   const body = { by: selfOf(work), change: 'rejoin', arrived: [], left: [] } as const
   await work.record(entered, delivery, { kind: 'change', body }, { isFed: false })

@@ -36,7 +36,8 @@ export async function commit(
   for (let attempt = 0; attempt < limits.commitAttempts; attempt++) {
     await desk.bell.until(async () => (await look(desk).pending(conversation)) === undefined, signal)
     const submitted = await submit(desk, conversation, planning, { signal })
-    if (submitted === undefined) return 'unneeded'
+    if (submitted === 'unneeded') return 'unneeded'
+    if (submitted === 'busy') continue
     const outcome = await orAborted(submitted.outcome, signal)
     if (outcome.kind === 'accepted') {
       await effect(desk, conversation, submitted.place, signal)
@@ -64,11 +65,11 @@ async function submit(
   conversation: ConversationId,
   planning: Planning,
   { signal }: Wait,
-): Promise<{ place: Place; outcome: Promise<Outcome> } | undefined> {
+): Promise<{ place: Place; outcome: Promise<Outcome> } | 'unneeded' | 'busy'> {
   try {
     return await desk.session.submit((place) => draft(look(desk), conversation, { place, planning }), { signal })
   } catch (error) {
-    if (error instanceof Unneeded) return undefined
+    if (error instanceof NotStaged) return error.why
     if (error instanceof ConversationError && error.reason === 'forbidden')
       throw new ClientError('forbidden', error.message, { cause: error })
     throw error
@@ -84,8 +85,9 @@ async function draft(
   const state = await work.state(conversation)
   if (row?.standing.kind !== 'active' || state === undefined)
     throw new ClientError('not-a-member', 'this device has no place in the conversation')
+  if ((await work.pending(conversation)) !== undefined) throw new NotStaged('busy') // another one was faster
   const plan = await planning({ work, row, state })
-  if (plan === undefined) throw new Unneeded()
+  if (plan === undefined) throw new NotStaged('unneeded')
   const lists = await newestLists(work, plan.accounts)
   const staged = await stageCommit(state, work.me.self, plan.wish, { ...place, lists, now: work.nowMs })
   const { pending: advance, epoch, commit, roster, welcomes, groupInfo, tree } = staged
@@ -113,5 +115,12 @@ async function effect(desk: Desk, conversation: ConversationId, { id }: Place, s
   }, signal)
 }
 
-/** There is nothing to do any more. Never leaves this file. */
-class Unneeded extends Error {}
+/** Nothing was staged. Never leaves this file. */
+class NotStaged extends Error {
+  readonly why: 'unneeded' | 'busy'
+
+  constructor(why: NotStaged['why']) {
+    super(why)
+    this.why = why
+  }
+}

@@ -1,14 +1,12 @@
 import { type SafetyNumber, safetyNumber } from '@messageu/e2ee'
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { rowsOf } from '../rows.ts'
 import type { RequestOf } from '../wire.ts'
 import { type Desk, look, type Wait } from './desk.ts'
-import { feeding } from './feed.ts'
 import { amongOwn } from './managing.ts'
-import { type ConversationRow, conversationRow } from './rows.ts'
+import { admit, requestsBy } from './requests.ts'
+import type { ConversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
-import { historyKey } from './work.ts'
 import { write } from './writing.ts'
 
 type Verdict = RequestOf<'judge'>['verdict']
@@ -27,8 +25,8 @@ export async function judge(
     const contact = await work.contact(account)
     if (contact !== undefined) work.putContact({ ...contact, standing })
   })
-  const asked = await requestsOf(desk, account)
-  for (const row of asked) await (verdict === 'accept' ? accept(desk, row) : decline(desk, row, wait))
+  for (const row of await requestsBy(look(desk), account))
+    await (verdict === 'accept' ? write(desk, (work) => admit(work, row)) : decline(desk, row, wait))
   if (standing !== 'stranger') await share(desk, sending, account, wait)
 }
 
@@ -59,29 +57,6 @@ export async function markVerified(desk: Desk, sending: Sending, account: Accoun
   await share(desk, sending, account, wait)
 }
 
-/** What was said while it was a request is shown now. */
-async function accept(desk: Desk, { conversation }: ConversationRow): Promise<void> {
-  await write(desk, async (work) => {
-    const row = await work.conversation(conversation)
-    if (row?.standing.kind !== 'request') return
-    work.put({ ...row, standing: { kind: 'active', body: undefined } })
-    work.tools.touched(conversation)
-    const silent = await desk.store.read('history', { after: historyKey(row, 0), limit: silentMax })
-    const keys = silent
-      .map(({ key }) => key)
-      .filter((key) => typeof key === 'number' && key <= historyKey(row, row.newest))
-    work.store.put(
-      ...(await feeding(
-        work.store,
-        keys.map((key) => ({ kind: 'history', body: Number(key) }) as const),
-      )),
-    )
-  })
-}
-
-/** A stranger may have sent this much at the most. CONVERSATIONS C 11 */
-const silentMax = 1_000
-
 async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait): Promise<void> {
   await desk.session.request('leave', { conversation }, wait)
   await write(desk, async (work) => {
@@ -92,15 +67,8 @@ async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait
   })
 }
 
-async function requestsOf(desk: Desk, account: AccountId): Promise<readonly ConversationRow[]> {
-  const found: ConversationRow[] = []
-  for await (const { row } of rowsOf(desk.store, conversationRow))
-    if (row.standing.kind === 'request' && sameBytes(row.standing.body.by, account)) found.push(row)
-  return found
-}
-
 /** The own devices hear of it. */
-async function share(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
+export async function share(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
   const among = await amongOwn(desk)
   const contact = await look(desk).contact(account)
   if (among === undefined || contact === undefined || contact.standing === 'stranger') return

@@ -7,6 +7,7 @@ import { accountKeys, accountRow, getRow, putRow } from '../rows.ts'
 import { takeCopies } from './copies-in.ts'
 import { errandKey } from './errands.ts'
 import { messagingLimits as limits } from './limits.ts'
+import { admit, requestsBy } from './requests.ts'
 import { type ConversationRow, errandRow } from './rows.ts'
 import type { Work } from './work.ts'
 
@@ -33,7 +34,7 @@ export async function takeContent(work: Work, taken: TakenMessage, asker: Asker)
     case 'copies':
       return takeCopies(work, taken, content.body, asker)
     case 'contact':
-      return takeContact(work, taken, content.body)
+      return takeContact(work, taken, content.body, asker)
     case 'manager':
       return takeManager(work, taken, content.body.seed)
     case 'receipt':
@@ -89,12 +90,15 @@ async function takeAsk(
 async function takeContact(
   work: Work,
   { row, message }: TakenMessage,
-  said: Extract<Content, { kind: 'contact' }>['body'],
+  { account, standing, verified }: Extract<Content, { kind: 'contact' }>['body'],
+  asker: Asker,
 ): Promise<void> {
   if (!isAmongOwn(work, row, message.sender.account)) return
-  const known = await work.contact(said.account)
-  if (known === undefined) return // whoever is met later is asked about then
-  work.putContact({ ...known, standing: said.standing, verified: said.verified ?? known.verified })
+  if (!(await work.meet(account, asker))) return
+  const known = await work.contact(account)
+  if (known === undefined) return
+  work.putContact({ ...known, standing, verified: verified ?? known.verified })
+  if (standing === 'accepted') for (const asked of await requestsBy(work, account)) await admit(work, asked)
 }
 
 /** This device may manage the account from now on, if the key is the one that the list names. */

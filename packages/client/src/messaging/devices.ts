@@ -6,12 +6,13 @@ import { ClientError } from '../errors.ts'
 import { rowsOf } from '../rows.ts'
 import { orAborted } from '../waiting.ts'
 import { bringIn } from './bringing.ts'
+import { share } from './contacts.ts'
 import { sendHistory } from './copies-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { split } from './duties.ts'
 import { accountOf, append, managerOf, renewManager } from './managing.ts'
 import { enterOpened } from './opening.ts'
-import { conversationRow } from './rows.ts'
+import { contactRow, conversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import { perform, wanted } from './tending.ts'
 
@@ -51,6 +52,7 @@ export async function admitDevice(
     const { seed } = await managerOf(desk, list)
     await sending.post(among, { kind: 'manager', body: { seed: seed.reveal() } }, wait)
   }
+  for await (const { row } of rowsOf(desk.store, contactRow)) await share(desk, sending, row.account, wait)
   const others = (await activeOnes(desk)).filter((conversation) => !sameBytes(conversation, among))
   for (const conversation of others) await bringDevice(desk, conversation, device, wait)
   tell({ kind: 'brought-in', conversations: others.length })

@@ -7,11 +7,11 @@ import { ClientError } from '../errors.ts'
 import { rowsOf } from '../rows.ts'
 import { askForUnopened } from './asking.ts'
 import { answerAsks } from './copies-out.ts'
-import { type Desk, rowOf } from './desk.ts'
+import { type Desk, rowOf, type Wait } from './desk.ts'
 import { isNothing, split } from './duties.ts'
 import { explainGaps } from './gaps-out.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { mend } from './mending.ts'
+import { compareEpoch, mend } from './mending.ts'
 import { keepPackages } from './packages.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
 import { type Sending, update } from './sending.ts'
@@ -33,6 +33,7 @@ export class Keeper implements AsyncDisposable {
   readonly #desk: Desk
   readonly #sending: Sending
   readonly #scope = new AbortController()
+  readonly #wait: Wait = { signal: this.#scope.signal }
   /** Conversations to look at, by their ids as text. */
   readonly #agenda = new Map<string, Appointment>()
   /** When a duty towards others is due: not all members are to do it at once. */
@@ -125,7 +126,7 @@ export class Keeper implements AsyncDisposable {
     const { monotonicMs } = this.#desk.clock
     if (this.#packagesDueMs <= monotonicMs()) {
       this.#packagesDueMs = Number.POSITIVE_INFINITY
-      const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#scope))
+      const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#wait))
       if (!isKept) this.#packagesDueMs = monotonicMs() + limits.dutyRetryMs
     }
     for (let next = this.#takeDue(); next !== undefined; next = this.#takeDue()) {
@@ -137,7 +138,7 @@ export class Keeper implements AsyncDisposable {
       this.#plan(conversation, isDone ? againMs : this.#retryMs(conversation))
       if (isDone && againMs === undefined) this.#failures.delete(toBase64url(conversation))
     }
-    await this.#succeeds(() => answerAsks(this.#desk, this.#sending, this.#scope))
+    await this.#succeeds(() => answerAsks(this.#desk, this.#sending, this.#wait))
   }
 
   #takeDue(): Appointment | undefined {
@@ -192,13 +193,15 @@ export class Keeper implements AsyncDisposable {
 
   /** Milliseconds until it is to be looked at again, if it is. */
   async #tend(conversation: ConversationId): Promise<number | undefined> {
+    const before = await rowOf(this.#desk, conversation)
+    if (before?.isDoubted) await compareEpoch(this.#desk, conversation, this.#wait)
     const row = await rowOf(this.#desk, conversation)
     switch (row?.standing.kind) {
       case 'active':
         return this.#serve(row)
       case 'waiting':
       case 'stuck':
-        await mend(this.#desk, conversation, this.#scope)
+        await mend(this.#desk, conversation, this.#wait)
         return this.#retryMs(conversation)
       case 'request':
       case 'left':
@@ -210,16 +213,16 @@ export class Keeper implements AsyncDisposable {
 
   async #serve(row: ConversationRow): Promise<number | undefined> {
     const { conversation } = row
-    await explainGaps(this.#desk, row, this.#scope)
-    const askAgainMs = await askForUnopened(this.#desk, this.#sending, row, this.#scope)
+    await explainGaps(this.#desk, row, this.#wait)
+    const askAgainMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
     const { own, others } = split(await wanted(this.#desk, conversation), this.#desk.tools.me.self.account)
-    await perform(this.#desk, conversation, own, this.#scope)
+    await perform(this.#desk, conversation, own, this.#wait)
     // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
-    if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#scope)
+    if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#wait)
     const dutyMs = isNothing(others) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
     if (dutyMs !== 0) return earlier(askAgainMs, dutyMs)
     this.#forgetDuty(conversation)
-    await perform(this.#desk, conversation, others, this.#scope)
+    await perform(this.#desk, conversation, others, this.#wait)
     return askAgainMs
   }
 

@@ -61,7 +61,7 @@ async function tryLinking({ store, world, signal }: Joining, row: LinkingRow): P
     requestSeed,
     managerSeed: undefined,
   }
-  return finish({ link, store, world, signal }, wire, identity, { origin: 'linked' })
+  return await finish({ link, store, world, signal }, wire, identity, { origin: 'linked' })
 }
 
 function certificateOf(row: LinkingRow): Promise<DeviceCertificate> {

@@ -54,13 +54,18 @@ export class Lists {
     try {
       const list = await readList(source, account, { signal, ...(told && { told }) })
       this.#keep(list)
-      if (before?.version !== list.version) await noteList(store, { before, list, at: this.#clock.nowMs() })
+      await noteList(store, { before, list, at: this.#clock.nowMs() })
       return list
     } catch (error) {
       const isAlarm = error instanceof ClientError && (error.reason === 'older-list' || error.reason === 'forked-list')
       if (isAlarm && !knew) await tellAlarm(store, { kind: error.reason, account, at: this.#clock.nowMs() })
       throw error
     }
+  }
+
+  /** Reads the list of an account for the first time; false if there is no good one. */
+  meet(store: RowStore, account: AccountId, asker: Asker): Promise<boolean> {
+    return this.#fetch(store, account, asker)
   }
 
   async #learn(store: RowStore, { account, version, hash }: ListRef, asker: Asker): Promise<boolean> {

@@ -5,6 +5,7 @@ import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate, renew } from './renewing.ts'
 import type { ConversationRow } from './rows.ts'
+import { write } from './writing.ts'
 
 /**
  * One attempt to get this device its place again: by rejoining; and once that has failed for too long, by beginning the
@@ -25,6 +26,25 @@ export async function mend(desk: Desk, conversation: ConversationId, wait: Wait)
   if (desk.clock.nowMs() - since < (desk.tools.repairMs ?? limits.repairMs)) return
   const isOwn = by !== undefined && sameBytes(by, desk.tools.me.self.account)
   await renew(desk, conversation, { without: isOwn ? undefined : by, ...wait })
+}
+
+/**
+ * After the server was restored: a conversation of which it has lost commits cannot go on, and is begun anew at once.
+ * CONVERSATIONS C 7
+ */
+export async function compareEpoch(desk: Desk, conversation: ConversationId, { signal }: Wait): Promise<void> {
+  const shown = await desk.session.request('read-state', { conversation }, { signal })
+  await write(desk, async (work) => {
+    const row = await work.conversation(conversation)
+    if (row === undefined || !row.isDoubted) return
+    const hasLost =
+      shown.generation < row.generation || (shown.generation === row.generation && shown.epoch < row.epoch)
+    const body = { since: 0, epoch: row.epoch, by: undefined, why: 'the server has lost commits' }
+    const standing = hasLost && row.standing.kind === 'active' ? ({ kind: 'stuck', body } as const) : row.standing
+    work.put({ ...row, standing, isDoubted: false })
+    if (standing !== row.standing)
+      await work.tell({ kind: 'stuck', body: { conversation, by: undefined, why: body.why } })
+  })
 }
 
 async function report(

@@ -1,7 +1,8 @@
 import { type OpenedMessage, open, readEnvelope, sealedHash, type Unopened } from '@messageu/e2ee/conversation'
-import { type Delivery, limits as protocol } from '@messageu/protocol/v3'
+import { type Delivery, limits as protocol, type SendId } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { putRow } from '../rows.ts'
+import { authoredIn } from './authored.ts'
 import { takeContent } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
 import { hearOfList } from './gossip.ts'
@@ -37,6 +38,7 @@ async function setAside(
   if (reason === undefined || reason === 'repeated' || reason === 'own') return
   const isSealed = delivery.sealed.length <= protocol.sealedBytesMax
   const { id, epoch } = readEnvelope(delivery.sealed) ?? { id: undefined, epoch: 0 }
+  if (id !== undefined && (await wasThere(work, row, id))) return
   const sealed = isSealed ? delivery.sealed : new Uint8Array()
   const kept = await work.record(
     row,
@@ -50,6 +52,12 @@ async function setAside(
   const errand = { conversation, place, id, asked: 0, askedAt: 0 }
   work.store.put(putRow(errandRow, unopenedKey(place), { kind: 'unopened', body: errand }))
   work.tools.touched(conversation)
+}
+
+/** A server that counts anew delivers again what was opened by keys that are gone since. */
+async function wasThere(work: Work, row: ConversationRow, id: SendId): Promise<boolean> {
+  if (row.base === 0) return false
+  return (await authoredIn(work.stored, row, id)) !== undefined
 }
 
 function hasPlace({ standing }: ConversationRow): boolean {

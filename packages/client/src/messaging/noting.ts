@@ -15,6 +15,7 @@ export async function noteList(
   { before, list, at }: { before: VerifiedList | undefined; list: VerifiedList; at: number },
 ): Promise<void> {
   const { account, name } = list
+  if (before?.version === list.version && (await getRow(store, contactRow, account)) !== undefined) return
   const added = devicesOnlyOn(list, before)
   const removed = before === undefined ? [] : devicesOnlyOn(before, list)
   await change(store, async () => {

@@ -1,12 +1,13 @@
 import type { Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import type { Receiver } from '../inbox.ts'
+import { rowsOf } from '../rows.ts'
 import type { Change, Store } from '../store.ts'
 import { takeCommit } from './commits-in.ts'
 import { without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
-import type { ConversationRow, Range } from './rows.ts'
+import { type ConversationRow, conversationRow, type Range } from './rows.ts'
 import { takeWelcome } from './welcomes-in.ts'
 import { type Tools, Work } from './work.ts'
 
@@ -22,7 +23,28 @@ export function receiverOf(store: Store, tools: Tools): Receiver {
       for (const delivery of deliveries) await take(work, delivery, asker)
       return work.store.changes
     },
+    async restored(): Promise<readonly Change[]> {
+      const work = new Work(store, tools)
+      for await (const { row } of rowsOf(store, conversationRow)) countAnew(work, row)
+      await work.tell({ kind: 'restored', body: undefined })
+      return work.store.changes
+    },
   }
+}
+
+/** Sequences begin anew, behind everything that is in the history. CONVERSATIONS C 7 */
+function countAnew(work: Work, row: ConversationRow): void {
+  const { newest, transcript } = row
+  const seen = { ...transcript.seen, sequence: 0 }
+  work.put({
+    ...row,
+    base: newest,
+    received: 0,
+    gaps: [],
+    transcript: { seen, ahead: [], recent: [] },
+    isDoubted: true,
+  })
+  work.tools.touched(row.conversation)
 }
 
 async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void> {

@@ -3,7 +3,7 @@ import { type ConversationId, type DeviceId, RefusedError } from '@messageu/prot
 import { sameBytes } from '../bytes.ts'
 import type { Draft, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
-import { type Desk, look, type Wait } from './desk.ts'
+import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
@@ -24,9 +24,12 @@ export async function rejoin(desk: Desk, conversation: ConversationId, { signal 
   const own = desk.tools.me.self.account
   await desk.tools.lists.refresh(desk.store, own, { asker: desk.session.asker, signal })
   for (let attempt = 0; attempt < limits.commitAttempts; attempt++) {
+    await desk.bell.until(async () => (await look(desk).pending(conversation)) === undefined, signal)
+    if (attempt > 0 && (await rowOf(desk, conversation))?.standing.kind === 'active') return 'done'
     const shown = await read(desk, conversation, { signal })
     if (shown === undefined) return 'refused'
     const submitted = await submit(desk, conversation, shown, { signal })
+    if (submitted === 'busy') continue
     if (submitted === undefined) return 'refused'
     const outcome = await orAborted(submitted.outcome, signal)
     if (outcome.kind === 'accepted') {
@@ -63,9 +66,12 @@ async function read(desk: Desk, conversation: ConversationId, { signal }: Wait):
 async function submit(desk: Desk, conversation: ConversationId, shown: Shown, { signal }: Wait) {
   for (let round = 0; round < 3; round++) {
     let needs: NeedsLists['lists'] = []
+    let isBusy = false
     try {
       return await desk.session.submit(
         async (place) => {
+          isBusy = (await look(desk).pending(conversation)) !== undefined
+          if (isBusy) throw new NotStaged()
           const staged = await stage(look(desk), conversation, { place, shown })
           if (staged.kind === 'needs') needs = staged.lists
           if (staged.kind !== 'staged') throw new NotStaged()
@@ -75,6 +81,7 @@ async function submit(desk: Desk, conversation: ConversationId, shown: Shown, { 
       )
     } catch (error) {
       if (!(error instanceof NotStaged)) throw error
+      if (isBusy) return 'busy'
       if (needs.length === 0 || !(await desk.tools.lists.learn(desk.store, needs, desk.session.asker))) return undefined
     }
   }

@@ -97,6 +97,8 @@ export const conversationRow = {
     updatedAt: u64,
     /** Whether somebody has to have looked at who is there before anything is sent. CONVERSATIONS D 3 */
     isUnseen: bool,
+    /** Whether the server may have lost commits: it was restored, and nobody has compared the epochs yet. */
+    isDoubted: bool,
   }),
 } as const
 export type ConversationRow = Infer<(typeof conversationRow)['codec']>

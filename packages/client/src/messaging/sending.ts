@@ -5,7 +5,7 @@ import type { Outcome, Place } from '../outbox.ts'
 import { commit } from './commits-out.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { mend } from './mending.ts'
+import { compareEpoch, mend } from './mending.ts'
 import type { ConversationRow } from './rows.ts'
 import { draftMessage } from './sender.ts'
 import { perform, wanted } from './tending.ts'
@@ -70,6 +70,8 @@ function isDue({ sentSinceUpdate, updatedAt }: ConversationRow, nowMs: number): 
 
 /** Whatever keeps this device from its place is mended first, as far as it can be. */
 async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): Promise<ConversationRow> {
+  const before = await rowOf(desk, conversation)
+  if (before?.isDoubted) await compareEpoch(desk, conversation, wait)
   const row = await rowOf(desk, conversation)
   switch (row?.standing.kind) {
     case 'active':

@@ -13,6 +13,7 @@ import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
 import { enter } from './commits-in.ts'
+import { noteDirect } from './directs.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { type ConversationRow, type PackageRow, packageRow } from './rows.ts'
 import type { Work } from './work.ts'
@@ -35,8 +36,8 @@ export async function takeWelcome(
   work.dropState(row.conversation)
   work.putState(row.conversation, joined.state)
   const standing = await standingAfter(work, row, { before, joined })
-  const peer = shown.kind === 'direct' ? otherThan(work, shown.invited) : undefined
-  const taken = { ...row, kind: shown.kind, peer, standing, received: Math.max(row.received, delivery.sequence) }
+  const received = Math.max(row.received, delivery.sequence)
+  const taken = await noteDirect(work, { ...row, kind: shown.kind, standing, received }, shown)
   const entered = enter(taken, shown, { sequence: delivery.sequence, nowMs: undefined })
   const { conversation, generation } = shown
   await work.record(
@@ -154,10 +155,6 @@ async function treeOf(
 
 function isInside({ standing }: ConversationRow): boolean {
   return standing.kind === 'active' || standing.kind === 'request'
-}
-
-function otherThan(work: Work, accounts: readonly AccountId[]): AccountId | undefined {
-  return accounts.find((account) => !sameBytes(account, work.me.self.account))
 }
 
 function readWelcome(sealed: Uint8Array): DeliveredWelcome | undefined {

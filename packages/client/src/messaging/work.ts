@@ -47,7 +47,11 @@ export class Work {
   readonly store: Workspace
   readonly tools: Tools
 
-  constructor(store: Pick<Store, 'get' | 'revision'>, tools: Tools) {
+  /** What is stored by now, without what this step writes. */
+  readonly stored: Store
+
+  constructor(store: Store, tools: Tools) {
+    this.stored = store
     this.store = new Workspace(store)
     this.tools = tools
   }
@@ -95,6 +99,7 @@ export class Work {
       sentSinceUpdate: 0,
       updatedAt: this.nowMs,
       isUnseen: false,
+      isDoubted: false,
     }
     this.put(row)
     return row
@@ -164,6 +169,11 @@ export class Work {
 
   putContact(contact: ContactRow): void {
     this.store.put(putRow(contactRow, contact.account, contact))
+  }
+
+  /** Sees to it that an account is known here; false if the server has no good list of it. */
+  async meet(account: AccountId, asker: Asker): Promise<boolean> {
+    return (await this.contact(account)) !== undefined || this.tools.lists.meet(this.store, account, asker)
   }
 
   /** Makes these lists known, or says that they are not to be had. */

@@ -88,6 +88,11 @@ async function staged(
   const lifetime = { notBefore: 0, notAfter: 0 } // of a leaf that nobody adds
   const { publicPackage, privatePackage } = await freshPackage(self, list, { suite: found.suite, lifetime })
   const replaced = replacedBy(self, found.members, replaces)
+  mustHold(
+    replaced === undefined || found.members.length > 1,
+    'forbidden',
+    'whoever replaces the only leaf joins nobody',
+  )
   const change = { kind: 'rejoin', joining: claimOf(publicPackage.leafNode), replaced } as const
   const noted = { group: found.id, lists: [refOf(list)], departures: [] }
   const judgement = await judge(found, { change, by: self.account, note: noted }, () => list)

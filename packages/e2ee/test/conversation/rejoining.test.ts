@@ -52,6 +52,17 @@ describe('a device rejoins', () => {
     assert.equal(await room.read(recovered, await room.say(alice.phone, 'hello again')), 'hello again')
   })
 
+  test('not in the place of the only one who is there: nobody could follow', async () => {
+    const world = new World('alone')
+    const carol = await world.person('carol')
+    const tablet = await world.device(carol)
+    const room = await Room.of(world, carol.phone, [tablet])
+    await room.commit(carol.phone, { kind: 'remove', devices: [tablet.self.device] })
+    const recovered = await world.recover(carol)
+    const staged = await room.stageRejoin(recovered, { replaces: carol.phone })
+    assert.equal(staged.kind === 'refused' && staged.reason, 'forbidden')
+  })
+
   test('not in the place of a sibling that is listed, nor of somebody else', async () => {
     const { world, room, alice, carol } = await group('not theirs')
     const tablet = await world.device(carol)

@@ -1,0 +1,22 @@
+import { type Authored, readAuthored } from '@messageu/e2ee/conversation'
+import type { AccountId, SendId } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import { rowsOf } from '../rows.ts'
+import type { Store } from '../store.ts'
+import { type ConversationRow, historyRow } from './rows.ts'
+import { historyKey } from './work.ts'
+
+/** A message of the history as its author signed it. */
+export async function authoredIn(
+  store: Pick<Store, 'read'>,
+  row: ConversationRow,
+  id: SendId,
+): Promise<{ readonly account: AccountId; readonly authored: Authored } | undefined> {
+  for await (const { key, row: item } of rowsOf(store, historyRow, { after: historyKey(row, 0) })) {
+    if (Number(key) > historyKey(row, row.newest)) return undefined
+    if (item.entry.kind !== 'message') continue
+    const { sender, authored } = item.entry.body
+    if (sameBytes(readAuthored(authored).header.id, id)) return { account: sender.account, authored }
+  }
+  return undefined
+}

@@ -1,0 +1,29 @@
+import type { AccountId } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import { rowsOf } from '../rows.ts'
+import { feeding } from './feed.ts'
+import { type ConversationRow, conversationRow } from './rows.ts'
+import { historyKey, type Work } from './work.ts'
+
+/** A stranger may have sent this much at the most. CONVERSATIONS C 11 */
+const silentMax = 1_000
+
+/** What an account has brought this device into without being known. */
+export async function requestsBy(work: Work, account: AccountId): Promise<readonly ConversationRow[]> {
+  const found: ConversationRow[] = []
+  for await (const { row } of rowsOf(work.stored, conversationRow))
+    if (row.standing.kind === 'request' && sameBytes(row.standing.body.by, account)) found.push(row)
+  return found
+}
+
+/** The user takes part from now on: what was said while it was a request is shown. */
+export async function admit(work: Work, { conversation }: ConversationRow): Promise<void> {
+  const row = await work.conversation(conversation)
+  if (row?.standing.kind !== 'request') return
+  work.put({ ...row, standing: { kind: 'active', body: undefined } })
+  work.tools.touched(conversation)
+  const silent = await work.stored.read('history', { after: historyKey(row, 0), limit: silentMax })
+  const keys = silent.map(({ key }) => Number(key)).filter((key) => key <= historyKey(row, row.newest))
+  const fed = keys.map((key) => ({ kind: 'history', body: key }) as const)
+  work.store.put(...(await feeding(work.store, fed)))
+}
