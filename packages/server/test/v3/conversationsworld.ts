@@ -82,6 +82,8 @@ export class Line implements Session {
   readonly heard: Heard[] = []
   readonly frames: Uint8Array[] = []
   readonly notices: Notice[] = []
+  /** How often it was told that nothing waits any more. */
+  caughtUp = 0
   isOpen = true
   backlog = 0
   /** Whether what is sent stays in the backlog. */
@@ -109,7 +111,8 @@ export class Line implements Session {
   }
 
   notice(notice: Notice): void {
-    this.notices.push(notice)
+    if (notice.kind === 'caught-up') this.caughtUp += 1
+    else this.notices.push(notice)
   }
 
   end(notice: Notice): void {

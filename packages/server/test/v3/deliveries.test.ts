@@ -25,8 +25,8 @@ async function start(kind: string): Promise<Setting> {
 const live = ({ world }: Setting, { device }: Phone): Promise<void> =>
   until(() => world.open.deliveries.isLive(device.number))
 
-/** How often the newest session of a device was told that it has everything. */
-const caughtUp = ({ line }: Phone): number => line.notices.filter(({ kind }) => kind === 'caught-up').length
+/** Of the newest session of a device. */
+const caughtUp = ({ line }: Phone): number => line.caughtUp
 
 /** A device has got and acknowledged everything. */
 async function catchUp(setting: Setting, ...phones: Phone[]): Promise<void> {
