@@ -10,7 +10,7 @@ import type { Address } from './v2peer.ts'
 
 const repository = path.join(import.meta.dirname, '..')
 const memory = '/dev/shm'
-const program = path.join(repository, 'packages/cli/bin/messageu.js')
+const launcher = path.join(repository, 'packages/cli/bin/messageu.js')
 
 /** Compiled once for all the processes that the tests start: that takes two thirds off a start. */
 export const compileCache = path.join(repository, 'node_modules/.cache/messageu-test')
@@ -21,6 +21,8 @@ export interface Exit {
 }
 
 export interface RunOptions {
+  /** Another `messageu` than the repository's. */
+  readonly program?: string
   readonly cwd?: string
   /** On top of an environment without any settings of ours. */
   readonly environment?: Readonly<Record<string, string>>
@@ -35,7 +37,7 @@ export class Run {
   out = ''
   err = ''
 
-  constructor(args: readonly string[], { cwd, environment, tracing, umask }: RunOptions) {
+  constructor(args: readonly string[], { program = launcher, cwd, environment, tracing, umask }: RunOptions) {
     let command = [process.execPath, program, ...args]
     if (tracing !== undefined) command = straced(command, tracing)
     if (umask !== undefined) command = ['sh', '-c', `umask ${umask.toString(8)}; exec "$@"`, 'sh', ...command]

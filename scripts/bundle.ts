@@ -1,0 +1,79 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { type OutputChunk, type Plugin, rolldown } from 'rolldown'
+
+const source = path.resolve('packages/e2ee')
+
+/**
+ * What the libraries load for suites that we do not use, and for Node before version 20. None of it is installed, and
+ * an import that leads nowhere would stop whoever bundles the package once more.
+ */
+const absent: readonly string[] = ['@hpke/dhkem-x448', '@hpke/ml-kem', '@noble/post-quantum/ml-dsa.js', 'crypto']
+const absentPrefix = '\0absent:'
+
+const withoutAbsent: Plugin = {
+  name: 'without-absent',
+  resolveId: (id) => (absent.includes(id) ? absentPrefix + id : null),
+  load: (id) =>
+    id.startsWith(absentPrefix)
+      ? `throw new Error('${id.slice(absentPrefix.length)} is not part of this package')`
+      : null,
+}
+
+/**
+ * `e2ee` with the libraries that it is made of, so that the corrections of `patches/` travel with it. State that two
+ * entries share lies in a chunk of its own, once.
+ */
+export async function bundleE2ee(
+  folder: string,
+): Promise<{ readonly entries: readonly string[]; readonly licences: string }> {
+  const { exports } = JSON.parse(readFileSync(path.join(source, 'package.json'), 'utf8')) as {
+    exports: Readonly<Record<string, string>>
+  }
+  const entries = Object.values(exports).map((file) => path.relative('src', file).replace(/\.ts$/, ''))
+  const bundle = await rolldown({
+    input: Object.fromEntries(entries.map((name) => [name, path.join(source, 'src', `${name}.ts`)])),
+    external: /^@messageu\//,
+    platform: 'neutral',
+    plugins: [withoutAbsent],
+    onLog(_, log) {
+      throw new Error(log.message)
+    },
+  })
+  const { output } = await bundle.write({
+    dir: folder,
+    format: 'esm',
+    cleanDir: false,
+    entryFileNames: '[name].js',
+    chunkFileNames: 'chunks/[name]-[hash].js',
+  })
+  await bundle.close()
+  const chunks = output.filter((each) => each.type === 'chunk')
+  for (const chunk of chunks) mustBeWhole(chunk, chunks)
+  return { entries, licences: licencesOf(chunks) }
+}
+
+function mustBeWhole({ fileName, imports, dynamicImports }: OutputChunk, chunks: readonly OutputChunk[]): void {
+  for (const target of [...imports, ...dynamicImports])
+    if (!target.startsWith('@messageu/') && !chunks.some((chunk) => chunk.fileName === target))
+      throw new Error(`${fileName} still imports ${target}`)
+}
+
+function licencesOf(chunks: readonly OutputChunk[]): string {
+  const folders = new Set(chunks.flatMap(({ moduleIds }) => moduleIds).flatMap((id) => packageFolder(id) ?? []))
+  const texts = [...folders].map((folder) => {
+    const { name, version } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as {
+      name: string
+      version: string
+    }
+    const file = ['LICENSE', 'LICENSE.md', 'LICENCE'].map((each) => path.join(folder, each)).find(existsSync)
+    if (file === undefined) throw new Error(`${name} comes without the text of its licence`)
+    const changed = existsSync(`patches/${name.replace('/', '+')}+${version}.patch`) ? ', with changes of ours' : ''
+    return `${name} ${version}${changed}\n\n${readFileSync(file, 'utf8').trim()}\n`
+  })
+  return texts.sort().join(`\n${'─'.repeat(80)}\n\n`)
+}
+
+function packageFolder(module: string): string | undefined {
+  return /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(module.replaceAll('\\', '/'))?.[0]
+}
