@@ -1,13 +1,24 @@
 import { decode } from '@messageu/protocol'
 import { PublicKey, Signature } from '@messageu/protocol/v3'
-import { type CiphersuiteImpl, type CiphersuiteName, getCiphersuiteFromName, getCiphersuiteImpl } from 'ts-mls'
-import { verifySignature } from '../signing.ts'
+import { expand, extract } from '@noble/hashes/hkdf.js'
+import { sha256, sha512 } from '@noble/hashes/sha2.js'
+import {
+  type CiphersuiteImpl,
+  type CiphersuiteName,
+  getCiphersuiteFromName,
+  getCiphersuiteImpl,
+  type Hash,
+  type Kdf,
+} from 'ts-mls'
+import { Secret, seedBytes } from '../secret.ts'
+import { type SigningKey, signingKey, verifySignature } from '../signing.ts'
 import type { Suite } from './suites.ts'
 
 const names: Readonly<Record<Suite, CiphersuiteName>> = {
   x25519: 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519',
   'x-wing': 'MLS_256_XWING_AES256GCM_SHA512_Ed25519',
 }
+const hashes = { x25519: sha256, 'x-wing': sha512 }
 
 /** The suites as the engine calls them. */
 export const engineNames: readonly CiphersuiteName[] = Object.values(names)
@@ -20,10 +31,43 @@ export function cryptoOf(suite: Suite): Promise<CiphersuiteImpl> {
   if (known !== undefined) return known
   const loading = getCiphersuiteImpl(getCiphersuiteFromName(names[suite])).then((found) => ({
     ...found,
-    signature: { ...found.signature, verify: verifyStrictly },
+    kdf: kdfOf(suite),
+    hash: { ...found.hash, digest: digestOf(suite) },
+    signature: { ...found.signature, sign: signBy(found.signature), verify: verifyStrictly },
   }))
   loaded.set(suite, loading)
   return loading
+}
+
+// A message takes six derivations of a few bytes each, and a commit hashes every node of the tree. WebCrypto hands each
+// of them to another thread and back, which costs ten times what is to be done.
+
+function kdfOf(suite: Suite): Kdf {
+  const hash = hashes[suite]
+  return {
+    size: hash.outputLen,
+    extract: async (salt, ikm) => extract(hash, ikm, salt),
+    expand: async (key, info, length) => expand(hash, key, info, length),
+  }
+}
+
+function digestOf(suite: Suite): Hash['digest'] {
+  return async (data) => hashes[suite](data)
+}
+
+const keys = new WeakMap<Uint8Array, Promise<SigningKey>>()
+
+/**
+ * The engine hands over the key with each signature. What grows from a seed, as all keys here are, is made once and goes
+ * with the seed; keys that the engine makes are longer.
+ */
+function signBy(engine: CiphersuiteImpl['signature']): CiphersuiteImpl['signature']['sign'] {
+  return async (key, message) => {
+    if (key.length !== seedBytes) return engine.sign(key, message)
+    const grown = keys.get(key) ?? signingKey(new Secret(key))
+    keys.set(key, grown)
+    return (await grown).sign(message)
+  }
 }
 
 /** The suite behind an engine's name; `undefined` for one that we do not use. */

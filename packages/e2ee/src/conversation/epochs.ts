@@ -22,7 +22,7 @@ import { type Member, memberOf } from './members.ts'
 import { Ratchets } from './ratchets.ts'
 import { ratchetsOf } from './secrettree.ts'
 import { GroupId, hashOf, type Standings } from './shared.ts'
-import { appliedMax, type ConversationState, Epoch, Group } from './state.ts'
+import { appliedMax, type ConversationState, Epoch, Group, mustBeOurs, readGroup } from './state.ts'
 
 // Between the parts of a state and what the engine works on.
 
@@ -43,6 +43,24 @@ export function readEpoch(epoch: Uint8Array): OpenEpoch {
 export function presentEpoch({ epochs: [present] }: Group): OpenEpoch {
   if (present === undefined) throw new Error('the state is damaged: no epoch')
   return readEpoch(present)
+}
+
+/** What a message needs of a group. */
+export interface Messaging extends Pick<Group, 'own' | 'epochs'> {
+  readonly present: OpenEpoch
+}
+
+const read = new WeakMap<Uint8Array, Messaging>()
+
+/** Read once for each epoch, and not with each message: bytes of a state are never changed, only replaced. */
+export function messagingOf(state: ConversationState): Messaging {
+  mustBeOurs(state)
+  const known = read.get(state.group)
+  if (known !== undefined) return known
+  const group = readGroup(state)
+  const messaging = { own: group.own, epochs: group.epochs, present: presentEpoch(group) }
+  read.set(state.group, messaging)
+  return messaging
 }
 
 /** What a member tells of the epoch before, so that two halves that were led apart notice it. */

@@ -8,7 +8,7 @@ import { verifySignature } from '../signing.ts'
 import { cryptoOf } from './algorithms.ts'
 import { Authored, type Header, Message } from './authored-bytes.ts'
 import { type Content, decodeContent } from './content.ts'
-import { messageKeyRetention, type OpenEpoch, presentEpoch, previousOf, readEpoch } from './epochs.ts'
+import { messageKeyRetention, messagingOf, type OpenEpoch, previousOf, readEpoch } from './epochs.ts'
 import { atLeaf, readPrivateMessage, sameGroup } from './handshakes.ts'
 import { limits } from './limits.ts'
 import { type Member, type Person, personOf } from './members.ts'
@@ -16,7 +16,7 @@ import { unpad } from './padding.ts'
 import { EarlierRatchets, moved, type Ratchet, Ratchets, ratchetOf } from './ratchets.ts'
 import { ratchetAt, secretTreeOf } from './secrettree.ts'
 import { authorshipOf, GroupId, SendNote } from './shared.ts'
-import { type ConversationState, readGroup } from './state.ts'
+import type { ConversationState } from './state.ts'
 import type { Suite } from './suites.ts'
 
 /** Why a message is not shown. Outwardly they are all one: it was not opened. */
@@ -52,17 +52,16 @@ export interface OpenedMessage {
 /** Opens a message of the present epoch or of up to three before it, and says who sealed it. §6.10 */
 export async function open(state: ConversationState, sealed: Uint8Array): Promise<Opened> {
   const unopened = (reason: Unopened, after = state): Opened => ({ kind: 'unopened', state: after, reason })
-  const group = readGroup(state)
-  const present = presentEpoch(group)
+  const { own, epochs, present } = messagingOf(state)
   const message = await read(sealed, present.id)
   if (message === undefined) return unopened('malformed')
   if (message.epoch > present.number) return unopened('early')
-  const kept = group.epochs[present.number - Number(message.epoch)]
+  const kept = epochs[present.number - Number(message.epoch)]
   const ratchets = ratchetsOf(state, Number(message.epoch))
   if (kept === undefined || ratchets === undefined) return unopened('gone')
   const epoch = message.epoch < present.number ? readEpoch(kept) : present
 
-  const place = await placeOf(message, { epoch, ratchets, own: group.own, suite: state.suite })
+  const place = await placeOf(message, { epoch, ratchets, own, suite: state.suite })
   if (typeof place === 'string') return unopened(place)
   const plain = await unprotected(message, { epoch, ...place, suite: state.suite })
   if (plain === undefined) return unopened('unopenable')

@@ -5,7 +5,7 @@ import { cryptoOf } from './algorithms.ts'
 import { author } from './authored.ts'
 import { Authored, type Header } from './authored-bytes.ts'
 import { type Content, encodeContent } from './content.ts'
-import { noPadding, presentEpoch, previousOf } from './epochs.ts'
+import { messagingOf, noPadding, previousOf } from './epochs.ts'
 import { mustHold } from './errors.ts'
 import type { LocalDevice } from './keypackages.ts'
 import { limits } from './limits.ts'
@@ -14,7 +14,7 @@ import { moved, mustBeUnspent, Ratchets, ratchetOf } from './ratchets.ts'
 import { ratchetAt, secretTreeOf } from './secrettree.ts'
 import { departureOf, type ListRef, SendNote } from './shared.ts'
 import type { Sending } from './stage.ts'
-import { type ConversationState, readGroup } from './state.ts'
+import type { ConversationState } from './state.ts'
 
 /** What the device knows at the time of writing. §6.10 */
 export interface Writing extends Sending {
@@ -44,10 +44,9 @@ export async function seal(
   content: Content,
   { id, number, clock, list, seen }: Writing,
 ): Promise<SealedMessage> {
-  const group = readGroup(state)
-  const epoch = presentEpoch(group)
+  const { own: leaf, present: epoch } = messagingOf(state)
   const ratchets = decode(Ratchets, state.ratchets)
-  const own = ratchetOf(ratchets, group.own)
+  const own = ratchetOf(ratchets, leaf)
   if (own === undefined) throw new Error('the state is damaged: no own ratchet')
   mustBeUnspent(own)
 
@@ -81,7 +80,7 @@ export async function seal(
 
 /** Content by which an account says that it leaves; the signature is what the others act on. §6.10 */
 export async function leaving(state: ConversationState, self: LocalDevice): Promise<Content> {
-  const { id, number } = presentEpoch(readGroup(state))
+  const { id, number } = messagingOf(state).present
   const statement = { group: id, epoch: number, account: self.account, device: self.device }
   return { kind: 'leave', body: { epoch: number, departure: await self.requestKey.sign(departureOf(statement)) } }
 }

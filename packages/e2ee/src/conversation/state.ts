@@ -52,7 +52,12 @@ export const Group = struct({
 export type Group = Infer<typeof Group>
 export const GroupBytes = bytes({ max: Group.max })
 
-export function readGroup({ engine: writtenBy, group }: ConversationState): Group {
+export function readGroup(state: ConversationState): Group {
+  mustBeOurs(state)
+  return decode(Group, state.group)
+}
+
+/** Throws `other-engine`. */
+export function mustBeOurs({ engine: writtenBy }: ConversationState): void {
   mustHold(writtenBy === engine, 'other-engine', `the state was written by ${writtenBy}, this is ${engine}`)
-  return decode(Group, group)
 }

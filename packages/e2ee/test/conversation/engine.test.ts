@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import {
   acceptAll,
   type ClientState,
@@ -9,12 +9,15 @@ import {
   emptyPskIndex,
   encodeMlsMessage,
   generateKeyPackage,
+  getCiphersuiteFromName,
+  getCiphersuiteImpl,
   joinGroup,
   type Proposal,
   processPublicMessage,
 } from 'ts-mls'
 import { cryptoOf } from '../../src/conversation/algorithms.ts'
 import { engineConfig } from '../../src/conversation/epochs.ts'
+import { seeded } from '../seeded.ts'
 
 // The engine by itself, as installed: what `patches/` corrects has to be corrected. CONVERSATIONS E 1
 
@@ -72,4 +75,27 @@ test('the ninth device joins although two parents list different unmerged leaves
   assert.equal(states.length, 9)
   const authenticators = states.map(({ keySchedule }) => keySchedule.epochAuthenticator)
   for (const authenticator of authenticators) assert.deepEqual(authenticator, authenticators[0])
+})
+
+describe('what we compute in place of the engine is what it computes itself', () => {
+  for (const suite of ['x25519', 'x-wing'] as const)
+    test(`with ${suite}`, async () => {
+      const ours = await cryptoOf(suite)
+      const theirs = await getCiphersuiteImpl(getCiphersuiteFromName(ours.name))
+      assert.equal(ours.kdf.size, theirs.kdf.size)
+      const random = seeded(`engine ${suite}`)
+      for (const length of [0, 1, 40, 127, 128, 700, 5000]) {
+        const data = random(length)
+        assert.deepEqual(await ours.hash.digest(data), await theirs.hash.digest(data))
+        const secret = await ours.kdf.extract(random(ours.kdf.size), data)
+        for (const bytes of [1, 12, ours.kdf.size, 3 * ours.kdf.size])
+          assert.deepEqual(await ours.kdf.expand(secret, data, bytes), await theirs.kdf.expand(secret, data, bytes))
+      }
+      const [salt, data] = [random(ours.kdf.size), random(50)]
+      for (const each of [salt, new Uint8Array()])
+        assert.deepEqual(await ours.kdf.extract(each, data), await theirs.kdf.extract(each, data))
+      const [seed, other] = [random(32), random(32)]
+      for (const key of [seed, other, seed])
+        assert.deepEqual(await ours.signature.sign(key, data), await theirs.signature.sign(key, data))
+    })
 })
