@@ -154,5 +154,6 @@ function newKey() {
 
 function must<O extends { readonly kind: string }, K extends O['kind']>(outcome: O, kind: K): O & { kind: K } {
   if (outcome.kind === kind) return outcome as O & { kind: K } // its kind was just compared
-  throw new Error(`${JSON.stringify(outcome)} where it should have been ${kind}`)
+  const why = 'reason' in outcome ? outcome.reason : ''
+  throw new Error(`${outcome.kind} ${why} where it should have been ${kind}`)
 }

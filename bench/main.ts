@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { e2eeFigures } from './e2ee.ts'
 import { fileFigures } from './files.ts'
 import type { Figure } from './measure.ts'
 import { storageFigures } from './storage.ts'
@@ -13,7 +14,13 @@ import { version3Groups } from './version3.ts'
 const { values } = parseArgs({
   options: { json: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
 })
-const groups = { storage: storageFigures, v2: version2Figures, ...version3Groups, files: fileFigures }
+const groups = {
+  storage: storageFigures,
+  v2: version2Figures,
+  ...version3Groups,
+  e2ee: e2eeFigures,
+  files: fileFigures,
+}
 
 mkdirSync('dist', { recursive: true })
 let reached = 0
