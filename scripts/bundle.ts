@@ -2,7 +2,13 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { type OutputChunk, type Plugin, rolldown } from 'rolldown'
 
-const source = path.resolve('packages/e2ee')
+/** What becomes one piece: its entries, below `src`, and the packages that stay outside. */
+export interface Piece {
+  readonly name: string
+  readonly entries: readonly string[]
+  readonly outside: RegExp
+  readonly platform: 'node' | 'neutral'
+}
 
 /**
  * What the libraries load for suites that we do not use, and for Node before version 20. None of it is installed, and
@@ -13,7 +19,10 @@ const absentPrefix = '\0absent:'
 
 const withoutAbsent: Plugin = {
   name: 'without-absent',
-  resolveId: (id) => (absent.includes(id) ? absentPrefix + id : null),
+  resolveId: (id, importer = '') =>
+    absent.includes(id) && /\/node_modules\/(?:ts-mls|@hpke|mlkem)\//.test(importer.replaceAll('\\', '/'))
+      ? absentPrefix + id
+      : null,
   load: (id) =>
     id.startsWith(absentPrefix)
       ? `throw new Error('${id.slice(absentPrefix.length)} is not part of this package')`
@@ -21,20 +30,15 @@ const withoutAbsent: Plugin = {
 }
 
 /**
- * `e2ee` with the libraries that it is made of, so that the corrections of `patches/` travel with it. State that two
+ * A package with the libraries that it is made of, written to `folder`; returns the licences of those. State that two
  * entries share lies in a chunk of its own, once.
  */
-export async function bundleE2ee(
-  folder: string,
-): Promise<{ readonly entries: readonly string[]; readonly licences: string }> {
-  const { exports } = JSON.parse(readFileSync(path.join(source, 'package.json'), 'utf8')) as {
-    exports: Readonly<Record<string, string>>
-  }
-  const entries = Object.values(exports).map((file) => path.relative('src', file).replace(/\.ts$/, ''))
+export async function bundlePiece({ name, entries, outside, platform }: Piece, folder: string): Promise<string> {
+  const source = path.resolve('packages', name, 'src')
   const bundle = await rolldown({
-    input: Object.fromEntries(entries.map((name) => [name, path.join(source, 'src', `${name}.ts`)])),
-    external: /^@messageu\//,
-    platform: 'neutral',
+    input: Object.fromEntries(entries.map((entry) => [entry, path.join(source, `${entry}.ts`)])),
+    external: outside,
+    platform,
     plugins: [withoutAbsent],
     onLog(_, log) {
       throw new Error(log.message)
@@ -49,14 +53,11 @@ export async function bundleE2ee(
   })
   await bundle.close()
   const chunks = output.filter((each) => each.type === 'chunk')
-  for (const chunk of chunks) mustBeWhole(chunk, chunks)
-  return { entries, licences: licencesOf(chunks) }
-}
-
-function mustBeWhole({ fileName, imports, dynamicImports }: OutputChunk, chunks: readonly OutputChunk[]): void {
-  for (const target of [...imports, ...dynamicImports])
-    if (!target.startsWith('@messageu/') && !chunks.some((chunk) => chunk.fileName === target))
-      throw new Error(`${fileName} still imports ${target}`)
+  const names = chunks.map(({ fileName }) => fileName)
+  for (const { fileName, imports, dynamicImports } of chunks)
+    for (const target of [...imports, ...dynamicImports])
+      if (!outside.test(target) && !names.includes(target)) throw new Error(`${fileName} still imports ${target}`)
+  return licencesOf(chunks)
 }
 
 function licencesOf(chunks: readonly OutputChunk[]): string {

@@ -4,10 +4,11 @@
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
 import path from 'node:path'
 import { type Message, publint } from 'publint'
 import { formatMessage } from 'publint/utils'
-import { bundleE2ee } from './bundle.ts'
+import { bundlePiece, type Piece } from './bundle.ts'
 import { keepPublicDeclarations } from './declarations.ts'
 
 interface Manifest {
@@ -17,6 +18,24 @@ interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>
   readonly devDependencies?: Readonly<Record<string, string>>
 }
+
+const builtin = `(?:node:)?(?:${builtinModules.join('|')})`
+
+/**
+ * What is published in one piece. The engine, because the corrections of `patches/` do not travel with a dependency; the
+ * program, because a command that lives for a tenth of a second would spend a third of it looking for its modules.
+ */
+const pieces: readonly Piece[] = [
+  { name: 'e2ee', entries: ['index', 'conversation/index'], outside: /^@messageu\//, platform: 'neutral' },
+  {
+    name: 'cli',
+    entries: ['main'],
+    outside: new RegExp(`^(?:@messageu/server(?:/.*)?|${builtin})$`),
+    platform: 'node',
+  },
+]
+
+const licences = 'THIRD-PARTY-LICENSES'
 
 const [out = 'dist'] = process.argv.slice(2)
 const packages = globSync('packages/*/package.json').map((manifest) => path.basename(path.dirname(manifest)))
@@ -30,33 +49,30 @@ for (const name of packages) {
   mkdirSync(folder, { recursive: true })
   const source = readFileSync(path.join('packages', name, 'package.json'), 'utf8')
   const manifest = JSON.parse(source.replaceAll('.ts"', '.js"')) as Manifest
-  const published = name === 'e2ee' ? bundled(manifest) : manifest
-  writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(publishable(published), null, 2)}\n`)
+  writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(publishable(name, manifest), null, 2)}\n`)
   copyFileSync('LICENSE', path.join(folder, 'LICENSE'))
   for (const program of Object.values(manifest.bin ?? {})) chmodSync(path.join(folder, program), 0o755)
 }
 
-const e2ee = path.join(out, 'e2ee')
-for (const file of globSync('**/*.js', { cwd: e2ee })) rmSync(path.join(e2ee, file)) // one file each, and unbundled
-const { entries, licences } = await bundleE2ee(path.join(e2ee, 'src'))
-writeFileSync(path.join(e2ee, 'THIRD-PARTY-LICENSES'), licences)
-keepPublicDeclarations(path.join(e2ee, 'src'), entries)
+for (const piece of pieces) {
+  const folder = path.join(out, piece.name)
+  for (const file of globSync('src/**/*.js', { cwd: folder })) rmSync(path.join(folder, file)) // one each, unbundled
+  writeFileSync(path.join(folder, licences), await bundlePiece(piece, path.join(folder, 'src')))
+}
+keepPublicDeclarations(path.join(out, 'e2ee', 'src'), ['index', 'conversation/index'])
+for (const file of globSync('cli/**/*.d.ts', { cwd: out })) rmSync(path.join(out, file)) // a program is not imported
 
 const problems = (await Promise.all(packages.map(lint))).flat()
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exit(1)
 console.log(`${packages.map((name) => path.join(out, name)).join('\n')}`)
 
-function publishable({ private: _, devDependencies: __, ...manifest }: Manifest): object {
-  const files = manifest.bin === undefined ? ['src'] : ['bin/*.js', 'src/**/*.js'] // a program has no declarations
-  if (manifest.name === '@messageu/e2ee') files.push('THIRD-PARTY-LICENSES')
-  return { ...manifest, engines: { node: '>=24.15' }, files }
-}
-
-/** What is bundled is no dependency any more. */
-function bundled(manifest: Manifest): Manifest {
-  const ours = Object.entries(manifest.dependencies ?? {}).filter(([name]) => name.startsWith('@messageu/'))
-  return { ...manifest, dependencies: Object.fromEntries(ours) }
+function publishable(name: string, { private: _, devDependencies: __, ...manifest }: Manifest): object {
+  const piece = pieces.find((each) => each.name === name)
+  const files = ['src', ...(manifest.bin === undefined ? [] : ['bin']), ...(piece === undefined ? [] : [licences])]
+  // what is inside is no dependency any more
+  const needed = Object.entries(manifest.dependencies ?? {}).filter(([each]) => piece?.outside.test(each) ?? true)
+  return { ...manifest, dependencies: Object.fromEntries(needed), engines: { node: '>=24.15' }, files }
 }
 
 async function lint(name: string): Promise<string[]> {

@@ -111,11 +111,17 @@ describe('what is published', () => {
   })
 
   test('every library that is bundled is there with its licence, and none is a dependency', () => {
-    const e2ee = packages.find((each) => path.basename(each) === 'e2ee') ?? assert.fail()
-    assert.deepEqual(Object.keys(manifestIn(e2ee).dependencies ?? {}), ['@messageu/protocol'])
-    const licences = readFileSync(path.join(e2ee, 'THIRD-PARTY-LICENSES'), 'utf8')
-    for (const name of ['ts-mls 1.6.4, with changes of ours', '@hpke/core', '@noble/curves', '@scure/bip39', 'mlkem'])
-      assert.match(licences, new RegExp(`^${name}[^]*?MIT License`, 'm'))
+    const engine = ['ts-mls 1.6.4, with changes of ours', '@hpke/core', '@noble/curves', '@scure/bip39']
+    for (const { name, dependencies, inside } of [
+      { name: 'e2ee', dependencies: ['@messageu/protocol'], inside: [...engine, 'mlkem'] },
+      { name: 'cli', dependencies: ['@messageu/server'], inside: ['commander', 'uqr', 'valibot', 'ws'] },
+    ]) {
+      const staged = packages.find((each) => path.basename(each) === name) ?? assert.fail()
+      assert.deepEqual(Object.keys(manifestIn(staged).dependencies ?? {}), dependencies)
+      const licences = readFileSync(path.join(staged, 'THIRD-PARTY-LICENSES'), 'utf8')
+      for (const library of inside)
+        assert.match(licences, new RegExp(`^${library}[^]*?Permission is hereby granted`, 'm'))
+    }
   })
 
   test('only the program can be executed, and nothing published is TypeScript or a test', () => {

@@ -14,12 +14,13 @@ const program = new Command('messageu')
   .exitOverride()
   .configureOutput({ outputError() {} }) // told below, like every other failure
 
+const args = process.argv.slice(2)
+
 // ─── the commands: one line each ───
-addOperator(program)
+await addOperator(program, args)
 addV3(program)
 addV2(program)
 
-const args = process.argv.slice(2)
 const output: Output = { json: args.includes('--json'), out: process.stdout, err: process.stderr }
 
 // whoever reads our output has seen enough

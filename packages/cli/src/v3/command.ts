@@ -75,18 +75,16 @@ function add(parent: Command, usage: string, description: string, run: Run): Com
 }
 
 async function act(run: Run, args: string[], options: Options): Promise<void> {
-  const [{ profileFolder }, { asClientFailure }, { machine }] = await Promise.all([
-    import('./home.ts'),
-    import('./failing.ts'),
-    import('./context.ts'),
-  ])
+  const [{ profileFolder }, { machine }] = await Promise.all([import('./home.ts'), import('./context.ts')])
   using interruption = onInterrupt()
   const output = { json: options.json ?? false, out: process.stdout, err: process.stderr }
   const { signal } = interruption
   try {
     await run({ output, folder: profileFolder(options), signal, world: machine }, { args, options })
   } catch (error) {
-    throw signal.aborted ? signal.reason : asClientFailure(error)
+    if (signal.aborted) throw signal.reason
+    const { asClientFailure } = await import('./failing.ts')
+    throw asClientFailure(error)
   }
 }
 

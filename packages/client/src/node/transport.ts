@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { authorityOf, type Hash, type Link, limits as protocol } from '@messageu/protocol/v3'
-import { WebSocket } from 'ws'
 import { isLoopback, type Security, socketUrl, usesTls } from '../addressing.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { badAnswer, ClientError } from '../errors.ts'
@@ -29,10 +28,11 @@ export function nodeTransport({
   return {
     async open(link, events, { signal }) {
       signal.throwIfAborted()
+      const { WebSocket } = await import('ws') // before there is a socket whose end somebody has to hear
       const { socket, certificate } = usesTls(link, security)
         ? await dialTls(link, { authorities, clock, signal })
         : await dialPlain(link, { mayLeave: security === 'plain', signal })
-      return upgrade(link, socketUrl(link, security), { socket, certificate, events, signal })
+      return upgrade(WebSocket, { link, security }, { socket, certificate, events, signal })
     },
   }
 }
@@ -111,11 +111,11 @@ async function established(
 }
 
 async function upgrade(
-  link: Link,
-  url: string,
+  WebSocket: typeof import('ws').WebSocket,
+  { link, security }: { link: Link; security: Security },
   { socket, certificate, events, signal }: Dialled & { events: ChannelEvents; signal: AbortSignal },
 ): Promise<Channel> {
-  const webSocket = new WebSocket(url, [subprotocol], {
+  const webSocket = new WebSocket(socketUrl(link, security), [subprotocol], {
     createConnection: () => socket,
     headers: { host: authorityOf(link) },
     followRedirects: false,
