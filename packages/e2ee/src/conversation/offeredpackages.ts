@@ -10,16 +10,7 @@ import { readKeyPackage } from './handshakes.ts'
 import { claimOf } from './leaves.ts'
 import { limits } from './limits.ts'
 import { certificateOn, mustContinue } from './lists.ts'
-import type { Suite } from './suites.ts'
-
-/** What a key package has to be for its device to be brought in. */
-export interface WantedPackage {
-  /** The newest lists that the one who adds knows, of the accounts to be added. */
-  readonly lists: readonly VerifiedList[]
-  readonly suite: Suite
-  /** Milliseconds since 1970. */
-  readonly now: number
-}
+import type { WantedPackage } from './wantedpackages.ts'
 
 /**
  * The key package if its device may be brought in by it. Only the one who adds looks at its time. Throws `malformed`,
@@ -42,11 +33,6 @@ export async function judgeKeyPackage(offered: Uint8Array, { lists, suite, now }
   })
   mustHold(isSigned, 'unverifiable', 'a signature of the key package does not hold')
   return keyPackage
-}
-
-/** The same for whoever only wants to know. */
-export async function checkKeyPackage(offered: Uint8Array, wanted: WantedPackage): Promise<void> {
-  await judgeKeyPackage(offered, wanted)
 }
 
 function mustBeOfOne(lists: readonly VerifiedList[], { leafNode }: KeyPackage): void {
