@@ -86,13 +86,13 @@ describe('what is published', () => {
   test('its declarations are whole, for a browser too, with every library checked', async () => {
     writeFileSync(
       path.join(installed, 'browser.ts'),
-      `import { connect, register } from '@messageu/client'
+      `import { MemoryStore, register } from '@messageu/client'
        import { verifyList } from '@messageu/e2ee'
        import { open, seal } from '@messageu/e2ee/conversation'
        import { encode } from '@messageu/protocol'
        import { encodeRequest } from '@messageu/protocol/v2'
        import { limits } from '@messageu/protocol/v3'
-       export const all = [connect, register, verifyList, open, seal, encode, encodeRequest]
+       export const all = [MemoryStore, register, verifyList, open, seal, encode, encodeRequest]
        export const size: number = limits.sealedBytesMax`,
     )
     writeFileSync(
