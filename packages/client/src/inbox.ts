@@ -1,11 +1,11 @@
 import { type Delivery, type Hello, type Incarnation, RefusedError, type SessionOpened } from '@messageu/protocol/v3'
 import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
+import type { Committer } from './committer.ts'
 import { badAnswer, ClientError, isLoss } from './errors.ts'
 import { limits } from './limits.ts'
 import { deliveryRow, getRow, progressKeys, putRow } from './rows.ts'
-import { type Change, change, type Store } from './store.ts'
-import type { Turn } from './turn.ts'
+import type { Change, RowStore, Store } from './store.ts'
 import type { Wire } from './wire.ts'
 
 /** Whoever knows what is in the payloads. */
@@ -16,17 +16,16 @@ export interface Receiver {
    * has no effect but what it returns. What it has to ask of the server it asks in the session that has delivered; what
    * is lost with that (`lost`, `ended`) comes again in the next one.
    */
-  receive(deliveries: readonly Delivery[], asker: Asker): Promise<readonly Change[]>
+  receive(deliveries: readonly Delivery[], asker: Asker, store: RowStore): Promise<readonly Change[]>
   /** The server was restored from a copy and counts anew: what to store before anything of it is received. */
-  restored?(): Promise<readonly Change[]>
+  restored?(store: RowStore): Promise<readonly Change[]>
 }
 
 export interface InboxOptions {
   readonly store: Store
   /** Without one nothing is asked for: everything stays at the server. */
   readonly receiver: Receiver | undefined
-  /** Whoever changes what receiving reads waits for its turn. */
-  readonly turn: Turn
+  readonly committer: Committer
   /** Something was stored. */
   readonly stored: () => void
   /** Receiving cannot go on: the store or the receiver failed. */
@@ -88,9 +87,11 @@ export class Inbox {
       return 'same'
     }
     const row = putRow(deliveryRow, progressKeys.delivery, { incarnation, through: 0 })
-    const { store, receiver, turn } = this.#options
-    const restored = async () => (before === undefined ? [] : ((await receiver?.restored?.()) ?? []))
-    await turn.run(() => change(store, async () => ({ changes: [row, ...(await restored())], result: undefined })))
+    const { receiver, committer } = this.#options
+    await committer.run(async (store) => {
+      const changes = before === undefined ? [] : ((await receiver?.restored?.(store)) ?? [])
+      return { changes: [row, ...changes], result: undefined }
+    })
     this.#incarnation = incarnation
     this.#through = 0
     return before === undefined ? 'first' : 'restored'
@@ -142,16 +143,17 @@ export class Inbox {
   }
 
   async #store(batch: readonly Delivery[]): Promise<void> {
-    const { store, receiver, turn, stored } = this.#options
+    const { receiver, committer, stored } = this.#options
     const incarnation = this.#incarnation
     const asker = this.#wire
     const fresh = batch.filter(({ position }) => position > this.#through)
     const through = fresh.at(-1)?.position
     if (through !== undefined && receiver !== undefined && incarnation !== undefined && asker !== undefined) {
       const row = putRow(deliveryRow, progressKeys.delivery, { incarnation, through })
-      await turn.run(() =>
-        change(store, async () => ({ changes: [...(await receiver.receive(fresh, asker)), row], result: undefined })),
-      )
+      await committer.run(async (store) => {
+        const changes = await receiver.receive(fresh, asker, store)
+        return { changes: [...changes, row], result: undefined }
+      })
       this.#through = through
       stored()
     }

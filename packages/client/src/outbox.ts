@@ -13,12 +13,12 @@ import {
   toBase64url,
 } from '@messageu/protocol/v3'
 import { type Clock, fraction } from './clock.ts'
+import type { Committer } from './committer.ts'
 import { ClientError } from './errors.ts'
 import { limits } from './limits.ts'
 import { backoffMs } from './phase.ts'
 import { answerRow, dropRow, getRow, outboxRow, progressKeys, putRow, readRow, sendingRow } from './rows.ts'
-import { type Change, change, type Store } from './store.ts'
-import type { Turn } from './turn.ts'
+import type { Change, RowStore, Store } from './store.ts'
 import { orAborted } from './waiting.ts'
 import type { Wire } from './wire.ts'
 
@@ -39,6 +39,9 @@ export interface Draft {
   readonly changes: readonly Change[]
 }
 
+/** Makes a draft for the place that it gets, by the rows that it is given; has no effect but that. */
+export type Seal = (place: Place, store: RowStore) => Promise<Draft>
+
 /** A send or commit that has no answer yet. */
 export interface Unanswered extends Place {
   readonly operation: Sealed['operation']
@@ -54,12 +57,12 @@ export type Outcome =
 /** Whoever knows what is in the payloads. Its functions have no effect but what they return. */
 export interface Sender {
   /** What to store together with the answer. */
-  answered(entry: Unanswered, outcome: Outcome): Promise<readonly Change[]>
+  answered(entry: Unanswered, outcome: Outcome, store: RowStore): Promise<readonly Change[]>
   /**
    * The same content for what the conversation is now; `later` if what it has become is still on its way here; nothing if
    * it is not to be sent any more. Protocol 3 §6.6
    */
-  reseal(entry: Unanswered, refusal: RefusedError): Promise<Draft | 'later' | undefined>
+  reseal(entry: Unanswered, refusal: RefusedError, store: RowStore): Promise<Draft | 'later' | undefined>
 }
 
 interface Entry {
@@ -80,8 +83,7 @@ export interface OutboxOptions {
   readonly clock: Clock
   readonly random: RandomBytes
   readonly sender: Sender
-  /** Whoever changes what sealing reads waits for its turn. */
-  readonly turn: Turn
+  readonly committer: Committer
   /** An answer was stored. */
   readonly stored: () => void
   /** Sending cannot go on: the store failed, or this profile is a copy. */
@@ -103,8 +105,8 @@ export class Outbox {
   #bytes = 0
   #nextNumber: number
   #wire: Wire | undefined
-  /** Places are given one after the other. */
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Those that are being sealed and stored. */
+  readonly #submitting = new Set<Promise<unknown>>()
   /** Requests under way, up to when their answers are stored. */
   readonly #asking = new Set<Promise<void>>()
   /** Replaced and resolved whenever an entry has gone. */
@@ -161,13 +163,15 @@ export class Outbox {
    * Resolves when what `seal` made is stored: from then on it will be sent, whatever happens to this process. Waits
    * while too much is without an answer. `seal` may be called again when the store has changed meanwhile.
    */
-  submit(
-    seal: (place: Place) => Promise<Draft>,
-    { signal }: { signal: AbortSignal },
-  ): Promise<{ place: Place; outcome: Promise<Outcome> }> {
-    const submitted = this.#turn.then(() => this.#submit(seal, signal))
-    this.#turn = submitted.catch(() => {})
-    return submitted
+  async submit(seal: Seal, { signal }: { signal: AbortSignal }): Promise<{ place: Place; outcome: Promise<Outcome> }> {
+    await this.#room(signal)
+    const submitted = this.#submit(seal, signal)
+    this.#submitting.add(submitted)
+    try {
+      return await submitted
+    } finally {
+      this.#submitting.delete(submitted)
+    }
   }
 
   /**
@@ -180,18 +184,20 @@ export class Outbox {
       timer?.[Symbol.dispose]()
       outcome.reject(why)
     }
-    await Promise.all([this.#turn, ...this.#asking])
+    await Promise.allSettled([...this.#submitting, ...this.#asking])
   }
 
-  async #submit(seal: (place: Place) => Promise<Draft>, signal: AbortSignal) {
-    await this.#room(signal)
-    const place: Place = { id: decode(SendId, this.#options.random(SendId.max)), number: this.#nextNumber }
-    const entry = await this.#change(async () => {
+  /** The place is the next one when it is its turn: what others have sealed before, in the same commit, included. */
+  async #submit(seal: Seal, signal: AbortSignal) {
+    const id = decode(SendId, this.#options.random(SendId.max))
+    const { place, entry } = await this.#options.committer.run(async (store) => {
       signal.throwIfAborted()
-      const { sealed, changes } = await seal(place)
+      this.#scope.signal.throwIfAborted()
+      const place: Place = { id, number: (await getRow(store, sendingRow, progressKeys.sending))?.nextNumber ?? 1 }
+      const { sealed, changes } = await seal(place, store)
       const entry = entryOf(sealed.operation, bodyOf(sealed, place))
       const next = putRow(sendingRow, progressKeys.sending, { nextNumber: place.number + 1 })
-      return { changes: [next, rowOf(entry), ...changes], result: entry }
+      return { changes: [next, rowOf(entry), ...changes], result: { place, entry } }
     })
     this.#nextNumber = place.number + 1
     this.#add(entry)
@@ -200,16 +206,12 @@ export class Outbox {
     return { place, outcome: entry.outcome.promise }
   }
 
-  #change<T>(decide: () => Promise<{ changes: readonly Change[]; result: T }>): Promise<T> {
-    const { store, turn } = this.#options
-    return turn.run(() => change(store, decide))
-  }
-
   async #room(signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#scope.signal])
     for (;;) {
       ended.throwIfAborted()
-      if (this.#entries.size < limits.unansweredMax && this.#bytes < limits.unansweredBytesMax) return
+      if (this.#entries.size + this.#submitting.size < limits.unansweredMax && this.#bytes < limits.unansweredBytesMax)
+        return
       await orAborted(this.#gone.promise, ended)
     }
   }
@@ -311,11 +313,11 @@ export class Outbox {
 
   /** The answer is stored, in one step with the end of the entry. */
   async #settle(entry: Entry, outcome: Outcome): Promise<void> {
-    const { sender, stored } = this.#options
+    const { sender, stored, committer } = this.#options
     const { unanswered } = entry
     const { id, conversation, number } = unanswered
     entry.state = 'answered'
-    await this.#change(async () => ({
+    await committer.run(async (store) => ({
       changes: [
         dropRow(outboxRow, number),
         putRow(answerRow, number, {
@@ -325,7 +327,7 @@ export class Outbox {
           refused: outcome.kind === 'refused' ? refusalOf(outcome.error).reason : undefined,
         }),
         ...(number > limits.answersKept ? [dropRow(answerRow, number - limits.answersKept)] : []),
-        ...(await sender.answered(unanswered, outcome)),
+        ...(await sender.answered(unanswered, outcome, store)),
       ],
       result: undefined,
     }))
@@ -337,11 +339,11 @@ export class Outbox {
 
   /** The content under the same place, for what the conversation is now. */
   async #reseal(entry: Entry, error: RefusedError): Promise<void> {
-    const { sender } = this.#options
+    const { sender, committer } = this.#options
     const { unanswered } = entry
     entry.state = 'answered'
-    const resealed = await this.#change<Entry | 'later' | undefined>(async () => {
-      const draft = await sender.reseal(unanswered, error)
+    const resealed = await committer.run<Entry | 'later' | undefined>(async (store) => {
+      const draft = await sender.reseal(unanswered, error, store)
       if (draft === undefined || draft === 'later') return { changes: [], result: draft }
       const next = entryOf(draft.sealed.operation, bodyOf(draft.sealed, unanswered))
       return { changes: [rowOf(next), ...draft.changes], result: next }

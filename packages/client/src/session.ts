@@ -15,18 +15,18 @@ import {
 import { acceptAccount, readAlarms } from './alarms.ts'
 import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
+import { Committer, type Decision } from './committer.ts'
 import { Connection, type World } from './connection.ts'
 import { conversations, type ListedConversation } from './conversations.ts'
 import { badAnswer, ClientError } from './errors.ts'
 import { Inbox, type Receiver } from './inbox.ts'
 import { type ListSource, readList } from './lists.ts'
-import { type Draft, Outbox, type Outcome, type Place, type Sealed, type Sender } from './outbox.ts'
+import { Outbox, type Outcome, type Place, type Seal, type Sealed, type Sender } from './outbox.ts'
 import { find, people, type SeenPage } from './people.ts'
 import type { Phase } from './phase.ts'
 import { proverOf } from './registering.ts'
 import { type AccountRow, type Alarm, accountKeys, accountRow, getRow } from './rows.ts'
 import type { Store } from './store.ts'
-import { Turn } from './turn.ts'
 import type { RequestOf, ResponseOf } from './wire.ts'
 
 /** What happens without being asked for. */
@@ -56,7 +56,12 @@ export interface SessionOptions {
 /** What the outbox, the inbox and the connection ask by themselves. */
 type Internal = 'prove' | 'register' | 'recover' | 'send' | 'commit' | 'credit' | 'acknowledge'
 
-type Parts = { readonly connection: Connection; readonly outbox: Outbox; readonly inbox: Inbox }
+interface Parts {
+  readonly connection: Connection
+  readonly outbox: Outbox
+  readonly inbox: Inbox
+  readonly committer: Committer
+}
 type Wait = { readonly signal: AbortSignal }
 
 /** Who this profile is, or nothing if it never registered. */
@@ -85,6 +90,7 @@ export class Session implements AsyncDisposable {
   readonly #connection: Connection
   readonly #outbox: Outbox
   readonly #inbox: Inbox
+  readonly #committer: Committer
   readonly #random: RandomBytes
   readonly #source: ListSource
 
@@ -94,6 +100,7 @@ export class Session implements AsyncDisposable {
     this.#connection = parts.connection
     this.#outbox = parts.outbox
     this.#inbox = parts.inbox
+    this.#committer = parts.committer
     this.#random = world.random
     const { serverKey } = account.identity
     this.#source = { asker: this.#connection, store, clock: world.clock, serverKey }
@@ -106,14 +113,14 @@ export class Session implements AsyncDisposable {
     const link: Link = { host, port, serverKey, invite: undefined }
     let connection: Connection | undefined
     const fail = (why: Error): void => connection?.end(why)
-    const turn = new Turn()
+    const committer = new Committer(store)
     const answered = (): void => onEvent({ kind: 'stored' })
     const outbox = await Outbox.load({
       store,
       clock: world.clock,
       random: world.random,
       sender,
-      turn,
+      committer,
       stored: answered,
       fail,
     })
@@ -121,7 +128,7 @@ export class Session implements AsyncDisposable {
       outbox.moved()
       onEvent({ kind: 'stored' })
     }
-    const inbox = await Inbox.load({ store, receiver, turn, stored: received, fail })
+    const inbox = await Inbox.load({ store, receiver, committer, stored: received, fail })
     connection = new Connection(link, await proverOf(account.identity), world, {
       async admit({ hello, opened }) {
         if (!sameBytes(opened.account, account.identity.account)) throw badAnswer('a session of another account')
@@ -142,7 +149,7 @@ export class Session implements AsyncDisposable {
         onEvent({ kind: 'phase', phase })
       },
     })
-    return new Session(account, options, { connection, outbox, inbox })
+    return new Session(account, options, { connection, outbox, inbox, committer })
   }
 
   /** For whatever is asked beside the methods here. */
@@ -165,6 +172,11 @@ export class Session implements AsyncDisposable {
     wait: Wait,
   ): Promise<ResponseOf<N>> {
     return this.#connection.request(name, request, wait)
+  }
+
+  /** Stores what is decided, together with whatever else is to be stored now. Resolves when it is durable. */
+  change<T>(decide: Decision<T>): Promise<T> {
+    return this.#committer.run(decide)
   }
 
   // ─── accounts ───
@@ -229,7 +241,7 @@ export class Session implements AsyncDisposable {
    * has ended. Resolves when it is stored; `outcome` when it is answered, and the answer is stored; if the session ends
    * before that, `outcome` rejects with the reason, and the next session sends it. Protocol 3 §6.5
    */
-  submit(seal: (place: Place) => Promise<Draft>, wait: Wait): Promise<{ place: Place; outcome: Promise<Outcome> }> {
+  submit(seal: Seal, wait: Wait): Promise<{ place: Place; outcome: Promise<Outcome> }> {
     return this.#outbox.submit(seal, wait)
   }
 
@@ -243,6 +255,7 @@ export class Session implements AsyncDisposable {
     await this.#connection[Symbol.asyncDispose]()
     await this.#outbox.end(new ClientError('ended', 'the session was closed on this side'))
     await this.#inbox.idle()
+    await this.#committer.idle()
   }
 
   #newConversation(): ConversationId {

@@ -106,7 +106,7 @@ export function revisionConflict(expected: number, actual: number): ClientError 
   return new ClientError('revision-conflict', `the store is at revision ${actual}, not at ${expected}`)
 }
 
-function isConflict(error: unknown): boolean {
+export function isConflict(error: unknown): boolean {
   return error instanceof ClientError && error.reason === 'revision-conflict'
 }
 

@@ -69,9 +69,9 @@ test('what waited and what comes is stored once, in order, and acknowledged', as
 test('nothing is acknowledged before it is stored', async () => {
   const gate = Promise.withResolvers<void>()
   const { server, device, mailbox, bob, session } = await receiving((store) => ({
-    async receive(deliveries, asker) {
+    async receive(deliveries, asker, rows) {
       await gate.promise
-      return keeping(store).receive(deliveries, asker)
+      return keeping(store).receive(deliveries, asker, rows)
     },
   }))
   await using _session = session
@@ -184,9 +184,9 @@ test('S03, S05: what comes again in the next session is not stored again', async
 test('what was delivered when the session was lost, and is being stored, is not stored twice', async () => {
   const gate = Promise.withResolvers<void>()
   const { world, server, device, mailbox, session, bob } = await receiving((store) => ({
-    async receive(deliveries, asker) {
+    async receive(deliveries, asker, rows) {
       await gate.promise
-      return keeping(store).receive(deliveries, asker)
+      return keeping(store).receive(deliveries, asker, rows)
     },
   }))
   await using _session = session
@@ -251,9 +251,9 @@ test('what an earlier session delivered is acknowledged when it has come again, 
 test('what is still being stored when a restored server comes back is not taken for what that delivers', async () => {
   const gate = Promise.withResolvers<void>()
   const { world, server, device, mailbox, session, bob } = await receiving((store) => ({
-    async receive(deliveries, asker) {
+    async receive(deliveries, asker, rows) {
       await gate.promise
-      return keeping(store).receive(deliveries, asker)
+      return keeping(store).receive(deliveries, asker, rows)
     },
   }))
   await using _session = session

@@ -67,7 +67,9 @@ async function submit(
   { signal }: Wait,
 ): Promise<{ place: Place; outcome: Promise<Outcome> } | 'unneeded' | 'busy'> {
   try {
-    return await desk.session.submit((place) => draft(look(desk), conversation, { place, planning }), { signal })
+    return await desk.session.submit((place, rows) => draft(look(desk, rows), conversation, { place, planning }), {
+      signal,
+    })
   } catch (error) {
     if (error instanceof NotStaged) return error.why
     if (error instanceof ConversationError && error.reason === 'forbidden')

@@ -2,7 +2,7 @@ import type { RandomBytes } from '@messageu/e2ee'
 import type { ConversationId } from '@messageu/protocol/v3'
 import type { Clock } from '../clock.ts'
 import type { Session } from '../session.ts'
-import type { Store } from '../store.ts'
+import type { RowStore, Store } from '../store.ts'
 import type { Bell } from '../waiting.ts'
 import type { ConversationRow } from './rows.ts'
 import { type Tools, Work } from './work.ts'
@@ -22,8 +22,9 @@ export interface Wait {
   readonly signal: AbortSignal
 }
 
-export function look({ store, tools }: Pick<Desk, 'store' | 'tools'>): Work {
-  return new Work(store, tools)
+/** What is stored now, to look at or to decide on. */
+export function look({ store, tools }: Pick<Desk, 'store' | 'tools'>, rows: RowStore = store): Work {
+  return new Work({ rows, stored: store }, tools)
 }
 
 export function rowOf(desk: Desk, conversation: ConversationId): Promise<ConversationRow | undefined> {

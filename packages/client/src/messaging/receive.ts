@@ -2,7 +2,7 @@ import type { Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import type { Receiver } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
-import type { Change, Store } from '../store.ts'
+import type { Change, RowStore, Store } from '../store.ts'
 import { takeCommit } from './commits-in.ts'
 import { without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -18,13 +18,13 @@ import { type Tools, Work } from './work.ts'
  */
 export function receiverOf(store: Store, tools: Tools): Receiver {
   return {
-    async receive(deliveries: readonly Delivery[], asker: Asker): Promise<readonly Change[]> {
-      const work = new Work(store, tools)
+    async receive(deliveries: readonly Delivery[], asker: Asker, rows: RowStore): Promise<readonly Change[]> {
+      const work = new Work({ rows, stored: store }, tools)
       for (const delivery of deliveries) await take(work, delivery, asker)
       return work.store.changes
     },
-    async restored(): Promise<readonly Change[]> {
-      const work = new Work(store, tools)
+    async restored(rows: RowStore): Promise<readonly Change[]> {
+      const work = new Work({ rows, stored: store }, tools)
       for await (const { row } of rowsOf(store, conversationRow)) countAnew(work, row)
       await work.tell({ kind: 'restored', body: undefined })
       return work.store.changes

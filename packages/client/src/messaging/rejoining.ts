@@ -69,13 +69,13 @@ async function submit(desk: Desk, conversation: ConversationId, shown: Shown, { 
     let isBusy = false
     try {
       return await desk.session.submit(
-        async (place) => {
-          isBusy = (await look(desk).pending(conversation)) !== undefined
+        async (place, rows) => {
+          isBusy = (await look(desk, rows).pending(conversation)) !== undefined
           if (isBusy) throw new NotStaged()
-          const staged = await stage(look(desk), conversation, { place, shown })
+          const staged = await stage(look(desk, rows), conversation, { place, shown })
           if (staged.kind === 'needs') needs = staged.lists
           if (staged.kind !== 'staged') throw new NotStaged()
-          return draft(look(desk), conversation, { place, shown, staged })
+          return draft(look(desk, rows), conversation, { place, shown, staged })
         },
         { signal },
       )

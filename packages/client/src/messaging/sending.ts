@@ -33,7 +33,7 @@ export class Sending {
   ): Promise<{ place: Place; outcome: Promise<Outcome> }> {
     await this.#ready(conversation, wait)
     const desk = this.#desk
-    return desk.session.submit((place) => draftMessage(look(desk), conversation, { place, content }), wait)
+    return desk.session.submit((place, rows) => draftMessage(look(desk, rows), conversation, { place, content }), wait)
   }
 
   /**

@@ -3,7 +3,8 @@ import type { AccountId, ConversationId, ConversationKind, DeviceId, PublicKey }
 import type { Asker } from '../asker.ts'
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
-import type { Store } from '../store.ts'
+import type { RowStore, Store } from '../store.ts'
+import { Workspace } from '../workspace.ts'
 import { countersOf, feeding, putCounters, telling } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { Lists } from './lists.ts'
@@ -22,7 +23,6 @@ import {
   type Told,
 } from './rows.ts'
 import { emptyTranscript } from './transcript.ts'
-import { Workspace } from './workspace.ts'
 
 /** Who this device is in its conversations. */
 export interface Me {
@@ -50,9 +50,9 @@ export class Work {
   /** What is stored by now, without what this step writes. */
   readonly stored: Store
 
-  constructor(store: Store, tools: Tools) {
-    this.stored = store
-    this.store = new Workspace(store)
+  constructor({ rows, stored }: { rows: RowStore; stored: Store }, tools: Tools) {
+    this.stored = stored
+    this.store = new Workspace(rows)
     this.tools = tools
   }
 

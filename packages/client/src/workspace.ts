@@ -1,4 +1,4 @@
-import { type Change, type Key, keyText, type RowStore, type Store, type Table } from '../store.ts'
+import { type Change, type Key, keyText, type RowStore, type Store, type Table } from './store.ts'
 
 /**
  * What a piece of work makes of a store, before any of it is stored: it reads its own changes, and nobody else does.
