@@ -53,7 +53,7 @@ async function* messageFigures(): AsyncGenerator<Figure> {
   }
 }
 
-async function pairOfDevices(): Promise<{ group: Gathering; guest: Guest }> {
+export async function pairOfDevices(): Promise<{ group: Gathering; guest: Guest }> {
   const group = await Gathering.begin()
   const guest = await group.newGuest()
   await group.invite([guest])
