@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { decode } from '@messageu/protocol'
 import { type ConversationId, type Delivery, type OperationName, RefusedError, SendId } from '@messageu/protocol/v3'
 import type { Address } from '../v2peer.ts'
-import { type Identity, newConversation, newIdentity, Peer, type RequestOf, type ResponseOf, random } from './peer.ts'
+import {
+  type Identity,
+  NoAnswer,
+  newConversation,
+  newIdentity,
+  Peer,
+  type RequestOf,
+  type ResponseOf,
+  random,
+} from './peer.ts'
 
 const names = ['alice', 'bob', 'carol'] as const
 type Name = (typeof names)[number]
@@ -29,8 +38,14 @@ export class Story {
   readonly #answers = new Map<string, unknown>()
   readonly #numbers = new Map<Name, number>()
   readonly #conversation = newConversation()
-  /** Up to where the server has said that Bob needs nothing more. */
-  #acknowledged = 0
+  /** Up to where Bob has asked the server to forget, and up to where it has said that it did. */
+  readonly #acknowledgements = { asked: 0, done: 0 }
+  #missesAnAnswer: boolean
+
+  /** Whether Bob leaves at the first telling before he hears that his acknowledgement was done. */
+  constructor({ bobMissesAnAnswer = false } = {}) {
+    this.#missesAnAnswer = bobMissesAnAnswer
+  }
 
   /** To the end. Rejects with `NoAnswer` or `Rejected` when the server is gone. */
   async tell(server: { http: Address; link: string }): Promise<void> {
@@ -47,7 +62,7 @@ export class Story {
       for (const [epoch, chapter] of chapters.entries()) {
         await this.#ask('alice', `commits ${epoch}`, 'commit', () => this.#commitIn(epoch))
         await Promise.all(chapter.map(({ by, bytes }, i) => this.#say(by, `says ${epoch} ${i}`, epoch + 1, bytes)))
-        if (epoch === 1) await this.#bobTakesWhatThereIs()
+        if (epoch === 1) await this.#bobTakesWhatThereIs(server.link)
       }
     } finally {
       for (const peer of this.#peers.values()) peer[Symbol.dispose]()
@@ -80,7 +95,8 @@ export class Story {
     this.#peers.set(name, peer)
     await peer.connect()
     await this.#ask(name, 'registers', 'register', () => peer.registration)
-    await peer.prove()
+    const { acknowledged } = await peer.prove()
+    if (name === 'bob') this.#learns(acknowledged)
   }
 
   /** Asks what was asked at this place of the story before, if it was. */
@@ -130,7 +146,7 @@ export class Story {
     return { ...commit, number: this.#nextNumber('alice') }
   }
 
-  async #bobTakesWhatThereIs(): Promise<void> {
+  async #bobTakesWhatThereIs(link: string): Promise<void> {
     const bob = this.#peer('bob')
     const last = Math.max(
       ...[...this.#answers]
@@ -138,14 +154,34 @@ export class Story {
         .map(([, answer]) => (answer as ResponseOf<'send'>).position),
     )
     await bob.credit()
-    await bob.until(() => this.#acknowledged >= last || bob.deliveries.some(({ position }) => position >= last))
+    const hasAll = (): boolean => bob.deliveries.some(({ position }) => position >= last)
+    await bob.until(() => this.#acknowledgements.done >= last || hasAll())
     this.#isNew(bob.deliveries)
+    this.#acknowledgements.asked = last
+    if (this.#missesAnAnswer) await this.#leaveUnheard(last, link)
     await bob.ask('acknowledge', { through: last })
-    this.#acknowledged = last
+    this.#acknowledgements.done = last
+  }
+
+  /** Bob acknowledges and hears nothing more. When somebody who comes after that is registered, it is done. */
+  async #leaveUnheard(through: number, link: string): Promise<never> {
+    this.#missesAnAnswer = false
+    const bob = this.#peer('bob')
+    bob.wire.socket.pause()
+    bob.ask('acknowledge', { through }).catch(() => {}) // nobody waits for it
+    using _ = await Peer.register(link, 'dave')
+    throw new NoAnswer('Bob has left')
+  }
+
+  /** An acknowledgement may be done although nobody was told, and then what it covers does not come again. N06 */
+  #learns(acknowledged: number): void {
+    const { asked, done } = this.#acknowledgements
+    assert(acknowledged === done || acknowledged === asked, `${acknowledged}: ${done} was answered, ${asked} was asked`)
+    this.#acknowledgements.done = acknowledged
   }
 
   #isNew(deliveries: readonly Delivery[]): void {
-    const old = deliveries.filter(({ position }) => position <= this.#acknowledged)
+    const old = deliveries.filter(({ position }) => position <= this.#acknowledgements.done)
     assert.deepEqual(old, [], 'what was acknowledged does not come again')
   }
 
@@ -154,7 +190,8 @@ export class Story {
     const identity = this.#identities.get(name)
     assert(identity !== undefined)
     using peer = new Peer(identity, http.port)
-    const { position } = await peer.reconnect()
+    const { position, acknowledged } = await peer.reconnect()
+    if (name === 'bob') this.#learns(acknowledged)
     await peer.credit()
     // what is addressed to nobody else comes last, behind everything that there is
     const end = newConversation()
