@@ -55,8 +55,20 @@ export interface V2World extends AsyncDisposable {
   ask(request: Uint8Array): Promise<Buffer>
 }
 
-/** A listener on loopback over `storage`, with whatever limits the test needs. */
+/** A listener on loopback over `storage`, which ends with it, with whatever limits the test needs. */
 export async function startV2(storage: Storage, options: Partial<V2Options> = {}): Promise<V2World> {
+  const world = await listenOn(storage, options)
+  return {
+    ...world,
+    async [Symbol.asyncDispose]() {
+      await world[Symbol.asyncDispose]()
+      await storage[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Another listener over a storage that is somebody else's. */
+export async function listenOn(storage: Storage, options: Partial<V2Options> = {}): Promise<V2World> {
   const log: object[] = []
   const listener = await listenV2({
     storage,
@@ -74,10 +86,7 @@ export async function startV2(storage: Storage, options: Partial<V2Options> = {}
     log,
     port,
     ask: (request) => ask(port, request),
-    async [Symbol.asyncDispose]() {
-      await listener.stop(0)
-      await storage[Symbol.asyncDispose]()
-    },
+    [Symbol.asyncDispose]: () => listener.stop(0),
   }
 }
 

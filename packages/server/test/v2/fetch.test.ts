@@ -3,7 +3,8 @@ import { suite, test } from 'node:test'
 import { openMemory } from '../../src/storage/memory.ts'
 import type { Client, Fetched, Storage } from '../../src/storage.ts'
 import type { V2Options } from '../../src/v2/listener.ts'
-import { openSqliteIn, registered, startV2, storages, temporaryFolder, type V2World } from '../world.ts'
+import { listenOn, openSqliteIn, registered, startV2, storages, temporaryFolder, type V2World } from '../world.ts'
+import { HandClock } from './handclock.ts'
 import {
   breakOff,
   eventually,
@@ -21,12 +22,13 @@ import {
   sleep,
   stored,
   waitingFor,
+  watchful,
   wrapped,
 } from './peer.ts'
 
 /** A listener with one sender and one reader, whose mailbox holds `contents`. */
 async function mailbox(storage: Storage, contents: readonly Uint8Array[], options: Partial<V2Options> = {}) {
-  const world = await startV2(storage, { limits: short, ...options })
+  const world = await startV2(storage, { limits: watchful, ...options })
   const sender = await registered(storage, 'sender')
   const reader = await registered(storage, 'reader')
   for (const content of contents) await stored(storage, sender, reader, content)
@@ -84,26 +86,31 @@ for (const [kind, open] of Object.entries(storages))
     test('a peer that takes nothing is let go after the write silence, and everything is kept', async () => {
       await using folder = await temporaryFolder()
       const contents = Array.from({ length: 12 }, (_, i) => patterned(2 ** 20, i))
-      await using at = await mailbox(await open(folder.path), contents)
+      const limits = { ...watchful, writeSilenceMs: 150 }
+      await using at = await mailbox(await open(folder.path), contents, { limits })
       using peer = await Peer.dial(at.world.port)
       peer.socket.pause()
-      peer.write(fetchRequest(at.reader))
       const began = performance.now()
-      await eventually('the fetch has begun', () => at.world.listener.connections === 1)
+      peer.write(fetchRequest(at.reader))
+      await eventually('it was judged', () => verdicts(at.world).length === 1)
+      assert.ok(performance.now() - began >= limits.writeSilenceMs - 1, 'not early')
       await quiet(at.world)
-      assert.ok(performance.now() - began >= short.writeSilenceMs)
       assert.deepEqual(verdicts(at.world), [false])
       peer.socket.destroy()
-      assertContents(await fetchAll(at.world, at.reader), contents)
+      await using patient = await listenOn(at.world.storage)
+      assertContents(await fetchAll(patient, at.reader), contents)
     })
 
     test('a peer that takes nothing of an answer that the system took over whole is let go, and everything is kept', async () => {
       await using folder = await temporaryFolder()
-      await using at = await mailbox(await open(folder.path), [patterned(16), patterned(30_000)])
+      const clock = new HandClock()
+      const options = { limits: short, nowMs: clock.nowMs }
+      await using at = await mailbox(await open(folder.path), [patterned(16), patterned(30_000)], options)
       using peer = await Peer.dial(at.world.port)
       peer.socket.pause()
       peer.write(fetchRequest(at.reader))
-      await eventually('it was judged', () => verdicts(at.world).length === 1)
+      const lasted = await clock.until('it was judged', () => verdicts(at.world).length === 1)
+      assert.ok(lasted >= short.closeMs && lasted < 250, `it was let go after ${lasted} ms`)
       assert.deepEqual(verdicts(at.world), [false])
       assert.equal(waitingFor(at.world, at.reader), 2)
     })
@@ -113,9 +120,9 @@ for (const [kind, open] of Object.entries(storages))
       await using at = await mailbox(await open(folder.path), [patterned(200_000)], { limits: {} })
       using first = await Peer.dial(at.world.port)
       using second = await Peer.dial(at.world.port)
-      first.socket.pause()
       first.write(fetchRequest(at.reader))
-      await sleep(30)
+      await first.until(1)
+      first.socket.pause()
       second.write(fetchRequest(at.reader))
       await sleep(50)
       assert.equal(second.got, 0)
@@ -129,11 +136,10 @@ for (const [kind, open] of Object.entries(storages))
       await using at = await mailbox(await open(folder.path), [patterned(200_000)], { limits: {} })
       using first = await Peer.dial(at.world.port)
       using second = await Peer.dial(at.world.port)
-      first.socket.pause()
       first.write(fetchRequest(at.reader))
-      await sleep(30)
+      await first.until(1)
+      first.socket.pause()
       second.write(fetchRequest(at.reader))
-      await sleep(30)
       first.socket.resetAndDestroy()
       assertContents(messagesIn((await second.finish()).answer), [patterned(200_000)])
     })
@@ -241,14 +247,14 @@ suite('G03 a fetch that waits', () => {
   /** A mailbox with a fetch under way that takes nothing. */
   async function occupied(options: Partial<V2Options> = {}) {
     const contents = Array.from({ length: 12 }, (_, i) => patterned(2 ** 20, i))
-    const at = await mailbox(openMemory(), contents, { limits: { ...short, writeSilenceMs: 30_000 }, ...options })
+    const at = await mailbox(openMemory(), contents, options)
     const first = await Peer.dial(at.world.port)
-    first.socket.pause()
     first.write(fetchRequest(at.reader))
-    await sleep(30)
+    await first.until(1)
+    first.socket.pause()
     const second = await Peer.dial(at.world.port)
     second.write(fetchRequest(at.reader))
-    await sleep(20)
+    await eventually('both are there', () => at.world.listener.connections === 2)
     const release = async (): Promise<void> => {
       first.socket.destroy()
       second.socket.destroy()
@@ -258,25 +264,27 @@ suite('G03 a fetch that waits', () => {
   }
 
   test('gives up after its time with the error', async () => {
-    await using at = await occupied()
-    const began = performance.now()
+    const clock = new HandClock()
+    const limits = { ...short, writeSilenceMs: 60_000 }
+    await using at = await occupied({ limits, nowMs: clock.nowMs })
+    const waited = await clock.until('it gives up', () => at.second.got > 0)
+    assert.ok(waited >= short.turnMs && waited < 250, `it waited ${waited} ms`)
     const { answer, clean } = await at.second.finish()
     assert.deepEqual({ answer: answer.toString('hex'), clean }, { answer: refusal, clean: true })
-    assert.ok(performance.now() - began > short.turnMs - 60)
     assert.deepEqual(reasonsOf(at.world), ['busy'])
   })
 
   test('gives up at once when its peer ends its side', async () => {
-    await using at = await occupied({ limits: { ...short, turnMs: 30_000, writeSilenceMs: 30_000 } })
+    await using at = await occupied()
     at.second.socket.end()
     assert.equal((await at.second.finish()).answer.toString('hex'), refusal)
   })
 
   test('is forgotten when its peer resets, and the next in line gets its turn', async () => {
-    await using at = await occupied({ limits: { ...short, turnMs: 30_000, writeSilenceMs: 30_000 } })
+    await using at = await occupied()
     using third = await Peer.dial(at.world.port)
     third.write(fetchRequest(at.reader))
-    await sleep(20)
+    await eventually('all are there', () => at.world.listener.connections === 3)
     at.second.socket.resetAndDestroy()
     await eventually('it is gone', () => at.world.listener.connections === 2)
     at.first.socket.resetAndDestroy()
@@ -291,10 +299,10 @@ suite('G03 a fetch that waits', () => {
   })
 
   test('I9 a thousand of them are served one after the other when the mailbox is free', async () => {
-    await using at = await occupied({ limits: { ...short, turnMs: 30_000, writeSilenceMs: 30_000 } })
+    await using at = await occupied()
     const crowd = await Promise.all(Array.from({ length: 1000 }, () => Peer.dial(at.world.port)))
     for (const peer of crowd) peer.write(fetchRequest(at.reader))
-    await sleep(100)
+    await eventually('all are there', () => at.world.listener.connections === 1002)
     at.first.socket.resetAndDestroy()
     at.second.socket.resetAndDestroy()
     const answers = await Promise.all(crowd.map((peer) => peer.finish()))
@@ -343,12 +351,15 @@ suite('G03 a fetch from another machine', () => {
   const remote = { isLocal: () => false }
 
   test('is held open after the last byte, for a client that dies while bytes are on their way', async () => {
-    await using at = await mailbox(openMemory(), [patterned(1000)], { ...remote, limits: { ...short, holdMs: 200 } })
+    const clock = new HandClock()
+    const options = { ...remote, limits: { ...short, holdMs: 200 }, nowMs: clock.nowMs }
+    await using at = await mailbox(openMemory(), [patterned(1000)], options)
     using peer = await Peer.dial(at.world.port)
-    const began = performance.now()
     peer.write(fetchRequest(at.reader))
+    await peer.until(1032)
+    const held = await clock.until('it is ended', () => peer.ended)
+    assert.ok(held >= 200 && held < 300, `it was held ${held} ms`)
     const { answer } = await peer.finish()
-    assert.ok(performance.now() - began >= 180)
     assertContents(messagesIn(answer), [patterned(1000)])
     await eventually('it is removed', () => waitingFor(at.world, at.reader) === 0)
   })
@@ -356,23 +367,22 @@ suite('G03 a fetch from another machine', () => {
   test('is held open longer for more bytes, because a slow network may still carry them', async () => {
     const limits = { ...short, holdMs: 10, slowestBytesPerMs: 100, systemBufferBytesMax: 20_000 }
     for (const [bytes, heldMs] of [
-      [100, 10],
-      [20_000, 200],
-      [60_000, 200],
+      [100, 11],
+      [20_000, 210],
+      [60_000, 210],
     ] as const) {
-      await using at = await mailbox(openMemory(), [patterned(bytes)], { ...remote, limits })
+      const clock = new HandClock()
+      await using at = await mailbox(openMemory(), [patterned(bytes)], { ...remote, limits, nowMs: clock.nowMs })
       using peer = await Peer.dial(at.world.port)
       peer.write(fetchRequest(at.reader))
       await peer.until(bytes + 32)
-      const began = performance.now()
-      await peer.finish()
-      const held = performance.now() - began
-      assert.ok(held > heldMs - 30 && held < heldMs + 150, `${bytes} bytes were held ${held} ms`)
+      const held = await clock.until('it is ended', () => peer.ended)
+      assert.ok(held >= heldMs && held < heldMs + 100, `${bytes} bytes were held ${held} ms`)
     }
   })
 
   test('by a client that closes when it has everything is settled soon', async () => {
-    await using at = await mailbox(openMemory(), [patterned(1000)], { ...remote, limits: { ...short, holdMs: 30_000 } })
+    await using at = await mailbox(openMemory(), [patterned(1000)], { ...remote, limits: watchful })
     using peer = await Peer.dial(at.world.port)
     peer.write(fetchRequest(at.reader))
     await peer.until(1032)
@@ -382,16 +392,17 @@ suite('G03 a fetch from another machine', () => {
   })
 
   test('by a client that ends its side and resets soon after is not delivered', async () => {
+    const clock = new HandClock()
     const limits = { ...short, holdMs: 30_000, settleMs: 200 }
-    await using at = await mailbox(openMemory(), [patterned(100_000)], { ...remote, limits })
+    await using at = await mailbox(openMemory(), [patterned(100_000)], { ...remote, limits, nowMs: clock.nowMs })
     using peer = await Peer.dial(at.world.port)
     peer.write(fetchRequest(at.reader))
     await peer.until(1000)
     peer.socket.end()
-    await sleep(60)
+    await clock.pass(60)
     assert.deepEqual(verdicts(at.world), [])
     peer.socket.resetAndDestroy()
-    await eventually('it was judged', () => verdicts(at.world).length === 1)
+    await clock.until('it was judged', () => verdicts(at.world).length === 1)
     assert.deepEqual(verdicts(at.world), [false])
   })
 })

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import type { Client } from '../../src/storage.ts'
 import type { V2Options } from '../../src/v2/listener.ts'
 import { registered, startV2, storages, temporaryFolder, type V2World } from '../world.ts'
-import { fetchAll, fetchRequest, messagesIn, Peer, patterned, quiet, refusal, short, sleep, stored } from './peer.ts'
+import { fetchAll, fetchRequest, messagesIn, Peer, patterned, quiet, refusal, sleep, stored, watchful } from './peer.ts'
 import { type Dice, dice } from './random.ts'
 
 /**
@@ -45,7 +45,7 @@ async function interruptedFetch(world: V2World, reader: Client, expected: number
     case 'stand still':
       await peer.until(cut)
       peer.socket.pause()
-      await sleep(short.writeSilenceMs * 3)
+      await sleep(limits.writeSilenceMs + 200)
       peer.socket.resetAndDestroy()
       return account(false)
     case 'read slowly':
@@ -90,7 +90,7 @@ async function life(world: V2World, sender: Client, name: string, seed: number, 
 }
 
 /** The line is fast: a peer that waits for our end is not held for what a slow one would need. */
-const limits = { ...short, slowestBytesPerMs: 100_000, closeMs: 5000 }
+const limits = { ...watchful, holdMs: 60, slowestBytesPerMs: 100_000, closeMs: 5000, writeSilenceMs: 500 }
 
 const machines: Record<string, Partial<V2Options>> = {
   'on this machine': {},

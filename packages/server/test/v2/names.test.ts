@@ -6,9 +6,11 @@ import { pino } from 'pino'
 import { v2Log } from '../../src/loglines.ts'
 import { openMemory } from '../../src/storage/memory.ts'
 import type { Client } from '../../src/storage.ts'
-import { registered, startV2, storages, temporaryFolder } from '../world.ts'
+import { listenOn, registered, startV2, storages, temporaryFolder } from '../world.ts'
+import { HandClock } from './handclock.ts'
 import {
   codes,
+  eventually,
   exchange,
   fetchAll,
   fetchRequest,
@@ -102,12 +104,13 @@ test('C14 I4 the log is one JSON line an event, and holds nothing that a client 
       done()
     },
   })
+  const clock = new HandClock()
   const log = v2Log(pino({ level: 'trace' }, stream))
   const canary = 'CANARY-7f3a\n{"x":1}'
   const bytes = Buffer.from(canary)
   const id = Buffer.from('CANARY-7f3a-id16')
   assert.equal(id.length, 16)
-  await using world = await startV2(openMemory(), { log, limits: short })
+  await using world = await startV2(openMemory(), { log, limits: short, nowMs: clock.nowMs })
   const [alice, bob] = [await registered(world.storage, 'alice'), await registered(world.storage, 'bob')]
   const requests = [
     registerRequest(canary, Buffer.alloc(160, canary)),
@@ -126,7 +129,7 @@ test('C14 I4 the log is one JSON line an event, and holds nothing that a client 
     Buffer.alloc(100, canary),
     fetchRequest(bob),
   ]
-  for (const request of requests) await exchange(world.port, request)
+  for (const request of requests) await clock.during(exchange(world.port, request))
   await quiet(world)
   assert.ok(lines.length >= 12, `${lines.length} lines`)
   const forms = [bytes, id].flatMap((each) =>
@@ -182,7 +185,8 @@ suite('the list', () => {
       if (leave) peer.socket.resetAndDestroy()
       await quiet(world)
     }
-    assert.equal((await listed(world, asker)).length, 60_000)
+    await using patient = await listenOn(world.storage)
+    assert.equal((await listed(patient, asker)).length, 60_000)
   })
 
   test('never shows a registration that is not committed, and its id is nobody until then', async () => {
@@ -205,7 +209,7 @@ suite('the list', () => {
     const asker = await registered(memory, 'asker')
     using peer = await Peer.dial(world.port)
     peer.write(registerRequest('late'))
-    await sleep(20)
+    await eventually('an id was taken', () => handedOut.length === 1)
     assert.deepEqual(await listed(world, asker), [])
     const early = header(handedOut[0] as Uint8Array, codes.list, 0)
     assert.equal((await exchange(world.port, early)).answer.toString('hex'), refusal)

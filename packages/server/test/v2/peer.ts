@@ -126,6 +126,11 @@ export class Peer implements Disposable {
     return this.#got
   }
 
+  /** Whether the other side has ended its side. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
   get answer(): Buffer {
     return Buffer.concat(this.#chunks)
   }
@@ -213,7 +218,7 @@ export function patterned(bytes: number, seed = 1): Buffer {
   return content
 }
 
-/** Patience short enough for a test, and deadlines noticed within a few milliseconds. */
+/** Patience short enough for a test with a `HandClock`, and deadlines noticed within a few milliseconds. */
 export const short = {
   headMs: 150,
   contentMs: 150,
@@ -228,10 +233,13 @@ export const short = {
   settleMs: 20,
 } as const satisfies Partial<V2Limits>
 
+/** Nothing is told early, but that what is due is noticed soon. */
+export const watchful = { settleMs: 20 } as const satisfies Partial<V2Limits>
+
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Resolves when `holds`; fails the test when that takes too long. */
-export async function eventually(what: string, holds: () => boolean, withinMs = 3000): Promise<void> {
+export async function eventually(what: string, holds: () => boolean, withinMs = 30_000): Promise<void> {
   const until = performance.now() + withinMs
   while (!holds()) {
     if (performance.now() > until) assert.fail(`in ${withinMs} ms it did not become true that ${what}`)

@@ -6,6 +6,7 @@ import { ProtocolError } from '@messageu/protocol'
 import { openMemory } from '../../src/storage/memory.ts'
 import type { Client, IncomingContent } from '../../src/storage.ts'
 import { openSqliteIn, registered, startV2, storages, temporaryFolder } from '../world.ts'
+import { HandClock } from './handclock.ts'
 import {
   eventually,
   exchange,
@@ -102,8 +103,9 @@ suite('C10 the room of a mailbox', () => {
         for (const bytes of [60_000, 150_000]) {
           await using folder = await temporaryFolder()
           const storage = await open(folder.path, { limits: { mailboxBytesMax: bytes + 100 } })
+          const clock = new HandClock()
           const tight = { ...short, transfersMax: 2, bufferedBytesMax: bytes }
-          await using world = await startV2(storage, { limits: tight })
+          await using world = await startV2(storage, { limits: tight, nowMs: clock.nowMs })
           const [alice, bob] = [await registered(storage, 'alice'), await registered(storage, 'bob')]
           for (const part of [0, 1, bytes - 1]) {
             using peer = await Peer.dial(world.port)
@@ -111,7 +113,7 @@ suite('C10 the room of a mailbox', () => {
             if (part > 0) peer.write(patterned(part))
             await sleep(part === 1 ? 10 : 0)
             leave(peer)
-            if (how === 'falls silent') await peer.finish()
+            if (how === 'falls silent') await clock.during(peer.finish())
             await quiet(world)
           }
           const whole = sendRequest({ from: alice.login, to: bob.id, content: patterned(bytes) })
