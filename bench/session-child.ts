@@ -145,12 +145,10 @@ class Peer {
     const host = `127.0.0.1:${this.port}`
     const certificate = this.#wire?.certificate as Hash | undefined // a SHA-256
     const transcript = encode(SessionTranscript, {
+      hello,
       minor: hello.minorMax,
-      serverKey: hello.serverKey,
       certificate,
       host,
-      incarnation: hello.incarnation,
-      serverNonce: hello.nonce,
       clientNonce: nonce,
       device,
     })

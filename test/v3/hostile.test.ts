@@ -181,6 +181,16 @@ suite('WebSocket', () => {
     assert.equal(await reasonOf(refused), 'unsupported-version')
   })
 
+  test('W09: an offer of the server that was changed on its way leads to no session', async () => {
+    const mallory = await stage.person()
+    for (const change of [{ minorMax: limits.minorMax + 1 }, { sealedBytesMax: limits.sealedBytesMax - 1 }]) {
+      const hello = await mallory.connect()
+      const refused = mallory.ask('prove', await mallory.proof({ hello: { ...hello, ...change } }))
+      assert.equal(await reasonOf(refused), 'unproved')
+    }
+    await mallory.reconnect()
+  })
+
   test('W08: pipelined requests, mixed and in one message, get each its own answer', async () => {
     const mallory = await stage.person()
     const conversations = await Promise.all(numbers(20).map(() => mallory.groupWith()))

@@ -364,11 +364,10 @@ export class FakeSession implements Channel {
 
   async #prove(proof: Proof): Promise<SessionOpened> {
     const { minor, certificate, host, nonce, device } = proof
-    const { serverKey, incarnation } = this.#hello
     const list = this.#server.owner(device)
     const requestKey = list?.devices.find((each) => Buffer.from(each.device).equals(device))?.requestKey
-    const parts = { minor, serverKey, certificate, host, incarnation, serverNonce: this.#nonce, clientNonce: nonce }
-    const transcript = encode(SessionTranscript, { ...parts, device })
+    const parts = { minor, certificate, host, clientNonce: nonce, device }
+    const transcript = encode(SessionTranscript, { hello: this.#hello, ...parts })
     const message = inContext(contexts.clientProof, transcript)
     if (
       list === undefined ||

@@ -70,17 +70,7 @@ export async function verifyServerProof({
 }
 
 function transcript(hello: Hello, { minor, certificate, host, nonce, device }: Omit<Proof, 'signature'>): Uint8Array {
-  const { serverKey, incarnation, nonce: serverNonce } = hello
-  return encode(SessionTranscript, {
-    minor,
-    serverKey,
-    certificate,
-    host,
-    incarnation,
-    serverNonce,
-    clientNonce: nonce,
-    device,
-  })
+  return encode(SessionTranscript, { hello, minor, certificate, host, clientNonce: nonce, device })
 }
 
 function mustBePinned(hello: Hello, serverKey: PublicKey): void {

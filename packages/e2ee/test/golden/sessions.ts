@@ -52,16 +52,7 @@ export async function testSession(label = 'session'): Promise<TestSession> {
 
 /** What both sides sign, put together here once more, field by field, as a server does it. */
 export function transcriptOf(hello: Hello, { minor, certificate, host, nonce, device }: Proof): Uint8Array {
-  return encode(SessionTranscript, {
-    minor,
-    serverKey: hello.serverKey,
-    certificate,
-    host,
-    incarnation: hello.incarnation,
-    serverNonce: hello.nonce,
-    clientNonce: nonce,
-    device,
-  })
+  return encode(SessionTranscript, { hello, minor, certificate, host, clientNonce: nonce, device })
 }
 
 /** What the server answers to a proof. */
@@ -82,6 +73,9 @@ export function altered(hello: Hello, proof: Proof): { name: string; hello: Hell
     { name: 'another device', proof: { device: decode(DeviceId, other(16)) } },
     { name: 'another nonce of the server', hello: { nonce: decode(Nonce, other(32)) } },
     { name: 'another incarnation', hello: { incarnation: decode(Incarnation, other(16)) } },
+    { name: 'a newer minor version on offer', hello: { minorMax: hello.minorMax + 1 } },
+    { name: 'an older minor version left out of the offer', hello: { minorMin: hello.minorMin + 1 } },
+    { name: 'another limit', hello: { outstandingMax: hello.outstandingMax - 1 } },
   ]
   return changes.map((change) => ({
     name: change.name,

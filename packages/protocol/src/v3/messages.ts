@@ -58,12 +58,11 @@ export type Hello = Infer<typeof Hello>
 
 /** What a device signs with its request key, and the server after it. §3.3 */
 export const SessionTranscript = struct({
+  /** Whole, or somebody in between could take newer minor versions out of the offer. */
+  hello: Hello,
   minor: u16,
-  serverKey: PublicKey,
   certificate: CertificateHash,
   host: text({ max: limits.hostBytesMax }),
-  incarnation: Incarnation,
-  serverNonce: Nonce,
   clientNonce: Nonce,
   device: DeviceId,
 })

@@ -97,14 +97,14 @@ export class Connection implements Deadlined {
     this.#wire.onDrain(() => this.#readOn())
     this.#messageAt = this.#heardAt = this.#lookedAt = this.#now()
     this.deadline = this.#heardAt + limits.proofMs
-    const nonce = host.services.random(32) as Nonce // as many bytes as one has
-    this.#state = { phase: 'greeted', nonce, asks: 0 }
+    const hello = this.#newHello()
+    this.#state = { phase: 'greeted', hello, asks: 0 }
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('ping', () => this.#alive())
     socket.on('pong', () => this.#alive())
     socket.on('error', () => this.#happen({ kind: 'end', why: 'malformed' })) // ws has said why in its close
     socket.on('close', () => this.#onClose())
-    this.#say('hello', nonce)
+    this.#say('hello', hello)
   }
 
   get isOpen(): boolean {
@@ -237,7 +237,7 @@ export class Connection implements Deadlined {
     this.#spend(this.#host.strangerRate(this.remote))
     const proof = decode(Proof, frame.body)
     this.#happen({ kind: 'proof' })
-    this.#prove(proof, state.nonce).then(
+    this.#prove(proof, state.hello).then(
       (opened) => this.#open(frame, opened),
       (error: unknown) => {
         this.#refuse(frame, error)
@@ -246,9 +246,9 @@ export class Connection implements Deadlined {
     )
   }
 
-  async #prove(proof: Proof, nonce: Nonce): Promise<SessionOpened> {
+  async #prove(proof: Proof, hello: Hello): Promise<SessionOpened> {
     const { services, identity, archive, sessions } = this.#host
-    const place = { nonce, host: this.#peer.host, certificate: this.#peer.shownCertificate() }
+    const place = { hello, host: this.#peer.host, certificate: this.#peer.shownCertificate() }
     const { device, signature } = await judgeProof(proof, place, { directory: services.directory, identity })
     if (this.#state.phase !== 'proving') throw unproved() // gone meanwhile
     this.#session = new ProvedSession(device, this)
@@ -282,17 +282,21 @@ export class Connection implements Deadlined {
 
   // ─── what goes out ───
 
-  #say(name: 'hello', nonce: Nonce): void {
-    const hello: Hello = {
+  #newHello(): Hello {
+    const { identity, services } = this.#host
+    return {
       minorMin: limits.minorMin,
       minorMax: limits.minorMax,
-      incarnation: this.#host.identity.incarnation,
-      nonce,
-      serverKey: this.#host.identity.publicKey,
+      incarnation: identity.incarnation,
+      nonce: services.random(32) as Nonce, // as many bytes as one has
+      serverKey: identity.publicKey,
       frameBytesMax: limits.frameBytesMax,
       sealedBytesMax: limits.sealedBytesMax,
       outstandingMax: limits.outstandingMax,
     }
+  }
+
+  #say(name: 'hello', hello: Hello): void {
     this.#wire.send(writeFrame({ code: events[name].code, request: 0, body: encode(events[name].body, hello) }))
   }
 

@@ -3,9 +3,8 @@ import { encode } from '@messageu/protocol'
 import {
   contexts,
   type Hash,
+  type Hello,
   inContext,
-  limits,
-  type Nonce,
   type Proof,
   RefusedError,
   SessionTranscript,
@@ -16,8 +15,8 @@ import type { Device, Directory } from './services.ts'
 
 /** What the server knows of the connection over which a proof comes. */
 export interface Place {
-  /** What hello gave out on it. */
-  readonly nonce: Nonce
+  /** What was said first on it. */
+  readonly hello: Hello
   /** The host as it was dialled, with its port (`authorityOf`). */
   readonly host: string
   readonly certificate: ShownCertificate
@@ -46,16 +45,15 @@ export async function judgeProof(
   place: Place,
   { directory, identity }: { directory: Pick<Directory, 'device'>; identity: ServerIdentity },
 ): Promise<Proved> {
-  if (proof.minor < limits.minorMin || proof.minor > limits.minorMax)
-    throw new RefusedError('unsupported-version', `this server speaks 3.${limits.minorMin} to 3.${limits.minorMax}`)
+  const { hello } = place
+  if (proof.minor < hello.minorMin || proof.minor > hello.minorMax)
+    throw new RefusedError('unsupported-version', `this server speaks 3.${hello.minorMin} to 3.${hello.minorMax}`)
   const device = await directory.device(proof.device)
   const transcript = encode(SessionTranscript, {
+    hello,
     minor: proof.minor,
-    serverKey: identity.publicKey,
     certificate: proof.certificate,
     host: proof.host,
-    incarnation: identity.incarnation,
-    serverNonce: place.nonce,
     clientNonce: proof.nonce,
     device: proof.device,
   })

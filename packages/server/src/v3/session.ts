@@ -1,4 +1,4 @@
-import type { Nonce } from '@messageu/protocol/v3'
+import type { Hello } from '@messageu/protocol/v3'
 import { v3Limits } from './limits.ts'
 
 /** Why a session ends, as the close of its WebSocket says it, and with which code (RFC 6455 §7.4). Protocol 3 §3.7. */
@@ -20,8 +20,8 @@ export type Ending = keyof typeof endings
 
 /** Where a session is between its opening and its end. */
 export type SessionState =
-  /** It has heard our hello; the nonce is good for one proof. */
-  | { readonly phase: 'greeted'; readonly nonce: Nonce; readonly asks: number }
+  /** It has heard our hello, which is good for one proof. */
+  | { readonly phase: 'greeted'; readonly hello: Hello; readonly asks: number }
   /** A proof is being judged. */
   | { readonly phase: 'proving' }
   | { readonly phase: 'open' }

@@ -292,6 +292,8 @@ export interface ProofChange {
   readonly host?: string
   readonly certificate?: Hash | undefined
   readonly signed?: Partial<SessionTranscript>
+  /** What the device took for the server's first words. */
+  readonly heard?: Partial<Hello>
   readonly claimed?: Partial<Proof>
   readonly context?: (typeof contexts)[keyof typeof contexts]
 }
@@ -299,16 +301,14 @@ export interface ProofChange {
 export function proofOf(
   { device, requestKey }: Pick<Known, 'device' | 'requestKey'>,
   hello: Hello,
-  { host = '', certificate, signed = {}, claimed = {}, context = contexts.clientProof }: ProofChange,
+  { host = '', certificate, signed = {}, heard = {}, claimed = {}, context = contexts.clientProof }: ProofChange,
 ): { proof: Proof; transcript: Uint8Array } {
   const nonce = random(32) as Nonce
   const transcript = encode(SessionTranscript, {
+    hello: { ...hello, ...heard },
     minor: hello.minorMax,
-    serverKey: hello.serverKey,
     certificate,
     host,
-    incarnation: hello.incarnation,
-    serverNonce: hello.nonce,
     clientNonce: nonce,
     device: device.id,
     ...signed,

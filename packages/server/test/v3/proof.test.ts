@@ -66,9 +66,9 @@ suite('C01 a proof is refused in the same words', () => {
     'for another host than was signed': { signed: { host: 'example.org' } },
     'with the hash of a certificate where there is none': { certificate: hash },
     'with another certificate than was signed': { signed: { certificate: hash } },
-    'for another server': { signed: { serverKey: random(32) as PublicKey } },
-    'for another life of the server': { signed: { incarnation: random(16) as Incarnation } },
-    'for another nonce of the server': { signed: { serverNonce: random(32) as Nonce } },
+    'for another server': { heard: { serverKey: random(32) as PublicKey } },
+    'for another life of the server': { heard: { incarnation: random(16) as Incarnation } },
+    'for another nonce of the server': { heard: { nonce: random(32) as Nonce } },
     'for another nonce of the client': { signed: { clientNonce: random(32) as Nonce } },
     'for another device than was signed': { signed: { device: random(16) as DeviceId } },
     'by a device that does not exist': { claimed: { device: random(16) as DeviceId } },
@@ -139,7 +139,7 @@ suite('C01 a proof is refused in the same words', () => {
     const judge = () =>
       judgeProof(
         proof,
-        { nonce, host: 'here', certificate: { kind: 'none' } },
+        { hello, host: 'here', certificate: { kind: 'none' } },
         { directory: people.directory, identity },
       )
     assert.equal((await judge()).device, known.device)
@@ -148,7 +148,7 @@ suite('C01 a proof is refused in the same words', () => {
     const disabled = people.add()
     people.disable(disabled)
     const { proof: other } = proofOf(disabled, hello, { host: 'here' })
-    const place = { nonce, host: 'here', certificate: { kind: 'none' } } as const
+    const place = { hello, host: 'here', certificate: { kind: 'none' } } as const
     await assert.rejects(judgeProof(other, place, { directory: people.directory, identity }), { reason: 'unproved' })
   })
 
@@ -194,6 +194,17 @@ suite('C03 a proof works once', () => {
     await assert.rejects(peer.ask('prove', proof), { reason: 'not-permitted' })
     assert.equal(world.attached.length, 1)
   })
+
+  for (const [what, heard] of Object.entries({
+    'newer minor versions': { minorMax: limits.minorMax + 1 },
+    'older minor versions': { minorMin: limits.minorMin + 1 },
+    'other limits': { sealedBytesMax: limits.sealedBytesMax - 1 },
+  }))
+    test(`W09 and not where somebody in between made ${what} of the offer`, async () => {
+      await using world = await startListening()
+      using peer = await world.connect()
+      await assert.rejects(peer.prove(world.people.add(), { heard }), { reason: 'unproved' })
+    })
 
   test('W09 and only for a minor version that both sides know', async () => {
     await using world = await startListening()

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Nonce } from '@messageu/protocol/v3'
+import type { Hello } from '@messageu/protocol/v3'
 import { v3Limits } from '../../src/v3/limits.ts'
 import { type Ending, endings, next, type SessionEvent, type SessionState } from '../../src/v3/session.ts'
 
 const greeted: SessionState = {
   phase: 'greeted',
-  nonce: new Uint8Array(32) as Uint8Array as Nonce,
+  hello: {} as Hello, // nobody looks at it here
   asks: 0,
 } as SessionState
 const proving: SessionState = { phase: 'proving' }
@@ -32,7 +32,7 @@ suite('a session', () => {
     for (const event of others) assert.notEqual(next(greeted, event).phase, 'open', event.kind)
   })
 
-  test('uses its nonce for one proof only', () => {
+  test('uses its hello for one proof only', () => {
     assert.deepEqual(next(proving, { kind: 'proof' }), proving)
     assert.deepEqual(next(open, { kind: 'proof' }), open)
   })
