@@ -275,6 +275,7 @@ export class Connection implements Deadlined {
     this.deadline = this.#now() + limits.heartbeatMs
     this.#host.watch(this)
     this.#host.services.deliveries.attach(session).catch((error: unknown) => {
+      if (!this.isOpen) return // nobody waits for it any more, and the storage may be closed
       this.#host.failed('attach', error)
       this.end('internal')
     })

@@ -110,9 +110,11 @@ interface DialOptions extends ClientOptions {
 export interface Setting extends Partial<Omit<V3Options, 'limits'>> {
   readonly handlers?: Partial<Handlers>
   readonly limits?: Partial<V3Options['limits']>
+  /** What else happens when a session is attached to its deliveries. */
+  readonly attach?: () => Promise<void>
 }
 
-export async function startListening({ handlers = {}, limits, ...options }: Setting = {}): Promise<World> {
+export async function startListening({ handlers = {}, limits, attach, ...options }: Setting = {}): Promise<World> {
   const archive = new MemoryArchive({ nowMs: Date.now })
   const identity = await openIdentity(archive, random)
   const people = new People()
@@ -125,7 +127,10 @@ export async function startListening({ handlers = {}, limits, ...options }: Sett
     directory: people.directory,
     sessions,
     deliveries: {
-      attach: async (session: Session) => void attached.push(session),
+      async attach(session: Session): Promise<void> {
+        attached.push(session)
+        await attach?.()
+      },
       detach: (session: Session) => void detached.push(session),
     },
     clock: { nowMs: Date.now, monotonicMs: () => performance.now() + ahead },

@@ -251,6 +251,26 @@ suite('a device has one session', () => {
   })
 })
 
+suite('a session whose deliveries cannot be read', () => {
+  for (const isGone of [false, true])
+    test(isGone ? 'is no failure once it has ended' : 'ends, and the operator is told', async () => {
+      const reading = Promise.withResolvers<void>()
+      await using world = await startListening({ attach: () => reading.promise })
+      using peer = await world.session(world.people.add())
+      if (isGone) {
+        peer.socket.terminate()
+        while (world.sessions.count > 0) await sleep(1)
+      }
+      reading.reject(new Error('the storage is closed'))
+      if (!isGone) assert.deepEqual(await peer.closed, { code: 1011, why: 'internal' })
+      await sleep(1)
+      assert.equal(
+        world.log.some((line) => line.startsWith('failed attach')),
+        !isGone,
+      )
+    })
+})
+
 suite('who loses the right to a session loses the session', () => {
   test('C02 when the device is delisted', async () => {
     await using world = await startListening()
