@@ -6,9 +6,9 @@ import { globSync } from 'node:fs'
 import { createServer } from 'node:http'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
-import { describe, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { chromium } from 'playwright-core'
+import { type Browser, chromium } from 'playwright-core'
 import { rolldown } from 'rolldown'
 import type { BrowserResult } from '../packages/e2ee/test/browser/node-test.ts'
 
@@ -19,10 +19,31 @@ const standIns: Readonly<Record<string, string>> = {
   'node:assert/strict': fileURLToPath(new URL('../packages/e2ee/test/browser/node-assert.ts', import.meta.url)),
 }
 const failing = fileURLToPath(new URL('../packages/e2ee/test/browser/failing.fixture.ts', import.meta.url))
+/** Everything here may take its time on a machine that does a lot else. */
+const patienceMs = 120_000
 /** A name in `*.node.test.ts` is a test of something that only Node has; it says what at its top. */
 const files = globSync('**/*.test.ts', { cwd: folder, exclude: ['**/*.node.test.ts'] })
   .sort()
   .map((file) => path.join(folder, file))
+
+const flags = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-dev-shm-usage',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+let browser: Browser
+before(async () => {
+  const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
+  browser = await chromium.launch({ executablePath, args: flags, timeout: patienceMs })
+})
+after(() => browser.close())
 
 test('every test of e2ee that runs in Node runs in Chromium and passes', async (t) => {
   const inNode = await namesInNode(files)
@@ -56,13 +77,14 @@ describe('the runner in the browser', () => {
 })
 
 /**
- * The names of the tests, each behind those of the suites around it, as Node's own runner comes by them. Whether they
- * pass there, `npm test` tells by itself.
+ * The names of the tests, each behind those of the suites around it, as Node's own runner comes by them. They are not
+ * run for that: whether they pass there, `npm test` tells by itself.
  */
 async function namesInNode(wanted: readonly string[]): Promise<unknown[]> {
   const reporter = new URL('../packages/e2ee/test/browser/names-reporter.ts', import.meta.url)
+  const hooks = new URL('../packages/e2ee/test/browser/names-only.ts', import.meta.url)
   const { NODE_TEST_CONTEXT: _, ...env } = process.env // without it the runner takes itself for a part of this one
-  const options = ['--test', '--test-concurrency=1', `--test-reporter=${reporter}`]
+  const options = ['--test', '--test-concurrency=1', `--test-reporter=${reporter}`, `--import=${hooks}`]
   const child = spawn(process.execPath, [...options, ...wanted], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const [printed] = await Promise.all([text(child.stdout), once(child, 'close')])
   return printed
@@ -81,25 +103,11 @@ async function runInChromium(wanted: readonly string[]): Promise<BrowserResult[]
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const address = server.address()
   assert.ok(address !== null && typeof address === 'object')
-  await using browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: flags,
-  })
-  const page = await browser.newPage()
+  await using page = await browser.newPage()
+  page.setDefaultTimeout(patienceMs)
   await page.goto(`http://127.0.0.1:${address.port}/`)
   return await page.evaluate<BrowserResult[]>("import('/suite.js').then((suite) => suite.runRegistered())")
 }
-
-const flags = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 
 /** One module that registers the tests of all `wanted` files and exports `runRegistered`. */
 async function bundle(wanted: readonly string[]): Promise<string> {
