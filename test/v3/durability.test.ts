@@ -45,34 +45,41 @@ function acceptedBytes({ sequence, position }: { sequence: number; position: num
 }
 
 for (const atOnce of [1, 16])
-  test(`K02: every answer to a send leaves after its commit is on disk, ${atOnce} at once`, needsStrace, async () => {
-    await using temporary = await temporaryFolder('memory')
-    const output = temporary.of('trace')
-    const sent: { canary: Uint8Array; answer: Buffer }[] = []
-    let registered: Buffer
-    {
-      await using server = await ServerProcess.start({
-        folder: temporary.of('data'),
-        tracing: { calls, output, buffers: true },
-        flags: ['--log-level', 'error'],
-      })
-      using alice = await Peer.register(server.link, 'alice-canary')
-      registered = Buffer.concat([alice.account, alice.identity.ownDevices])
-      const conversation = await alice.groupWith()
-      const sender = async (): Promise<void> => {
-        for (let i = 0; i < 32 / atOnce; i++) {
-          const canary = random(32)
-          const accepted = await alice.send(conversation, canary)
-          sent.push({ canary, answer: acceptedBytes(accepted) })
+  test(
+    `K02: every answer to a send or a commit leaves after it is on disk, ${atOnce} at once`,
+    needsStrace,
+    async () => {
+      await using temporary = await temporaryFolder('memory')
+      const output = temporary.of('trace')
+      const sent: { canary: Uint8Array; answer: Buffer }[] = []
+      let registered: Buffer
+      {
+        await using server = await ServerProcess.start({
+          folder: temporary.of('data'),
+          tracing: { calls, output, buffers: true },
+          flags: ['--log-level', 'error'],
+        })
+        using alice = await Peer.register(server.link, 'alice-canary')
+        registered = Buffer.concat([alice.account, alice.identity.ownDevices])
+        const conversation = await alice.groupWith()
+        const sender = async (): Promise<void> => {
+          for (let i = 0; i < 32 / atOnce; i++) {
+            const canary = random(32)
+            const accepted = await alice.send(conversation, canary)
+            sent.push({ canary, answer: acceptedBytes(accepted) })
+          }
         }
+        await Promise.all(Array.from({ length: atOnce }, sender))
+        const commit = random(32)
+        const committed = await alice.ask('commit', alice.newCommit(conversation, 1, [alice.device], commit))
+        sent.push({ canary: commit, answer: acceptedBytes(committed) })
+        assert.deepEqual(await server.end(), { code: 0, signal: null })
       }
-      await Promise.all(Array.from({ length: atOnce }, sender))
-      assert.deepEqual(await server.end(), { code: 0, signal: null })
-    }
-    const trace = readTrace(await readFile(output, 'utf8'))
-    assertSyncedBefore(trace, Buffer.from('alice-canary'), answerWith(trace, registered))
-    for (const { canary, answer } of sent) assertSyncedBefore(trace, canary, answerWith(trace, answer))
-  })
+      const trace = readTrace(await readFile(output, 'utf8'))
+      assertSyncedBefore(trace, Buffer.from('alice-canary'), answerWith(trace, registered))
+      for (const { canary, answer } of sent) assertSyncedBefore(trace, canary, answerWith(trace, answer))
+    },
+  )
 
 test(
   'K04: after a failed sync nothing is answered, the server ends, and what it had answered is there',

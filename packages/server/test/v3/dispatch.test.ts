@@ -116,7 +116,7 @@ suite('a request', () => {
     assert.deepEqual(await peer.ask('requests', undefined), [])
   })
 
-  test('that the server cannot serve by its own mistake is `internal`, tells nothing, and is in the log', async () => {
+  test('K11 that the server cannot serve by its own mistake is `internal`, tells nothing, and is in the log', async () => {
     await using world = await startListening({
       handlers: {
         requests: () => {

@@ -24,7 +24,7 @@ async function age(world: ConversationsWorld, ms: number): Promise<void> {
 
 for (const kind of ['memory', 'sqlite'])
   describe(`retention on ${kind}`, () => {
-    test('messages that nobody fetches go after 45 days, commits and Welcomes after 90, and not before', async () => {
+    test('C16: messages that nobody fetches go after 45 days, commits and Welcomes after 90, and not before', async () => {
       await using world = await ConversationsWorld.start(kind)
       const [alice, bob] = [...world.person('alice'), ...world.person('bob')] as [Phone, Phone]
       const conversation = await world.group(alice, bob)
@@ -45,7 +45,7 @@ for (const kind of ['memory', 'sqlite'])
       assert.deepEqual(counts(), [0, 0, 0])
     })
 
-    test('what is younger stays, and is delivered; the sequence goes on', async () => {
+    test('C16: what is younger stays, and is delivered; the sequence goes on', async () => {
       await using world = await ConversationsWorld.start(kind)
       const [alice, bob] = [...world.person('alice'), ...world.person('bob')] as [Phone, Phone]
       const conversation = await world.group(alice, bob)
@@ -67,7 +67,7 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal((await alice.say(conversation, 'next', { generation: 1, epoch: 1 })).sequence, 4)
     })
 
-    test('what was acknowledged before it expired is not called expired', async () => {
+    test('C16: what was acknowledged before it expired is not called expired', async () => {
       await using world = await ConversationsWorld.start(kind)
       const [alice, bob, carol] = ['a', 'b', 'c'].flatMap((name) => world.person(name)) as [Phone, Phone, Phone]
       const conversation = await world.group(alice, bob, carol)
