@@ -203,7 +203,7 @@ test(
   async (t) => {
     await using temporary = await temporaryFolder()
     const points = await pointsOf(firstDays, temporary.of('data'), temporary.of('trace'))
-    await crashAt(firstDays, sampled(points, 100), t)
+    await crashAt(firstDays, sampled(points, 50), t)
   },
 )
 
@@ -240,6 +240,6 @@ test(
     await using temporary = await temporaryFolder()
     const story = laterDays(await livedIn(temporary.of('template')))
     const points = await pointsOf(story, temporary.of('data'), temporary.of('trace'))
-    await crashAt(story, sampled(points, 100), t)
+    await crashAt(story, sampled(points, 50), t)
   },
 )

@@ -10,6 +10,8 @@ import type { Address } from './v2peer.ts'
 
 const repository = path.join(import.meta.dirname, '..')
 const memory = '/dev/shm'
+/** Where files are on a disk, also when those of other tests are in memory. */
+const disk = process.env.TEST_DISK ?? tmpdir()
 const launcher = path.join(repository, 'packages/cli/bin/messageu.js')
 
 /** Compiled once for all the processes that the tests start: that takes two thirds off a start. */
@@ -157,7 +159,7 @@ export class ServerProcess implements AsyncDisposable {
 export async function temporaryFolder(
   where: 'disk' | 'memory' = 'disk',
 ): Promise<AsyncDisposable & { path: string; of(name: string): string }> {
-  const parent = where === 'memory' && existsSync(memory) ? memory : tmpdir()
+  const parent = where === 'memory' && existsSync(memory) ? memory : disk
   const folder = await mkdtemp(path.join(parent, 'messageu-test-'))
   return {
     path: folder,
