@@ -1,9 +1,8 @@
 /** Works on an archive until it is killed, and says of each step that it was told. */
-import { writeSync } from 'node:fs'
 import type { ObjectChange } from '../../src/archive.ts'
 import { openSqliteIn } from '../world.ts'
 import { allOf, box, sent, text } from './archiveworld.ts'
-import { randomFrom } from './world.ts'
+import { randomFrom, tell } from './world.ts'
 
 /** The step with the message of this number is durable. */
 export interface ArchiveEvent {
@@ -47,7 +46,7 @@ async function run(lane: number): Promise<void> {
     for (const position of numbers.keys())
       if (position !== undefined && position <= (through ?? 0)) numbers.delete(position)
     numbers.set(positions[0], number)
-    writeSync(1, `${JSON.stringify({ lane, number } satisfies ArchiveEvent)}\n`)
+    tell({ lane, number } satisfies ArchiveEvent)
   }
   // one trims at a time: it decides on what is durable
   for (;;) await Promise.all(Array.from({ length: stepsAtOnce }, (_, i) => step(i === 0)))

@@ -1,11 +1,10 @@
 /** Works on a storage until it is killed, and says after each step what it was told. */
 import { randomBytes } from 'node:crypto'
-import { writeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { nameFromText, type PublicKey } from '@messageu/protocol/v2'
 import type { Client } from '../../src/storage.ts'
 import { openSqliteIn } from '../world.ts'
-import { everything, positionsOf, randomFrom, send, sendFile } from './world.ts'
+import { everything, positionsOf, randomFrom, send, sendFile, tell } from './world.ts'
 
 export type CrashEvent =
   | { kind: 'accepted'; mailbox: number; position: number; digest: string }
@@ -13,7 +12,7 @@ export type CrashEvent =
 
 const [folder, seed] = process.argv.slice(2) as [string, string]
 const random = randomFrom(Number(seed))
-const say = (event: CrashEvent): void => void writeSync(1, `${JSON.stringify(event)}\n`)
+const say = (event: CrashEvent): void => tell(event)
 const storage = await openSqliteIn(folder)
 
 const clients: Client[] = []

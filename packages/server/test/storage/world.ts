@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { encode } from '@messageu/protocol'
 import { Delivered, type MessageType } from '@messageu/protocol/v2'
@@ -139,4 +139,19 @@ function copyInto(from: string, to: string): void {
     if (statSync(source).isDirectory()) copyInto(source, target)
     else if (existsSync(source)) copyFileSync(source, target)
   }
+}
+
+/**
+ * Prints a line of JSON for whoever started this process, before anything else happens: what was said is known even if
+ * the process is killed in the next moment. Waits where the reader is slower.
+ */
+export function tell(event: object): void {
+  const line = Buffer.from(`${JSON.stringify(event)}\n`)
+  for (let at = 0; at < line.length; )
+    try {
+      at += writeSync(1, line, at)
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
 }
