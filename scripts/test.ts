@@ -11,7 +11,6 @@ const wanted = process.argv.slice(2)
 const files = globSync(['packages/*/test/**/*.test.ts', 'test/**/*.test.ts'])
   .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
   .sort()
-  .reverse() // whole systems first: they take longest, and what comes last should be short
 if (files.length === 0) {
   console.error(`no test file${wanted.length > 0 ? ` matches ${wanted.join(', ')}` : ' was found'}`)
   process.exit(1)

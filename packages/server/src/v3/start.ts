@@ -11,7 +11,6 @@ import { Readiness } from './health.ts'
 import { openIdentity, type ServerIdentity } from './identity.ts'
 import { dialledAt } from './link.ts'
 import { listenV3, type V3Listener } from './listener.ts'
-import { metricsOf, serveMetrics } from './metrics.ts'
 import { OpenSessions } from './open-sessions.ts'
 import { openRules, type Rules } from './rules.ts'
 import type { Clock, Policy, Random, Services } from './services.ts'
@@ -169,6 +168,7 @@ async function startMetrics(
 ) {
   const port = config['metrics-port']
   if (port === undefined) return undefined
+  const { metricsOf, serveMetrics } = await import('./metrics.ts') // most servers do without, and start faster
   const register = metricsOf({
     version,
     figures: listener.figures,
