@@ -45,7 +45,7 @@ export class Committer {
   }
 
   async #commitAll(): Promise<void> {
-    await undefined // whoever asks in the same turn shares the commit
+    await Promise.resolve() // whoever asks in the same turn shares the commit
     while (this.#waiting.length > 0) await this.#commit(this.#waiting.splice(0, decisionsMax))
     this.#work = undefined
   }

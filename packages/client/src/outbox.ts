@@ -71,7 +71,8 @@ interface Entry {
   readonly lane: string
   readonly body: Uint8Array
   readonly outcome: PromiseWithResolvers<Outcome>
-  state: 'idle' | 'asked' | 'answered' | 'cooling'
+  /** `settled` has its answer, and holds up nobody while that is being stored. */
+  state: 'idle' | 'asked' | 'resealing' | 'cooling' | 'settled'
   attempts: number
   timer: Disposable | undefined
   /** Why it has to be sealed again, while what it is to be sealed for is on its way here. */
@@ -235,7 +236,7 @@ export class Outbox {
     const busy = new Set<string>()
     for (const entry of this.#entries.values()) {
       if (busy.size === protocol.outstandingMax) return
-      if (busy.has(entry.lane)) continue
+      if (entry.state === 'settled' || busy.has(entry.lane)) continue
       busy.add(entry.lane)
       if (entry.state === 'idle') this.#track(this.#ask(entry, wire))
     }
@@ -316,7 +317,8 @@ export class Outbox {
     const { sender, stored, committer } = this.#options
     const { unanswered } = entry
     const { id, conversation, number } = unanswered
-    entry.state = 'answered'
+    entry.state = 'settled'
+    this.#pump()
     await committer.run(async (store) => ({
       changes: [
         dropRow(outboxRow, number),
@@ -334,14 +336,13 @@ export class Outbox {
     this.#drop(entry)
     stored()
     entry.outcome.resolve(outcome)
-    this.#pump()
   }
 
   /** The content under the same place, for what the conversation is now. */
   async #reseal(entry: Entry, error: RefusedError): Promise<void> {
     const { sender, committer } = this.#options
     const { unanswered } = entry
-    entry.state = 'answered'
+    entry.state = 'resealing'
     const resealed = await committer.run<Entry | 'later' | undefined>(async (store) => {
       const draft = await sender.reseal(unanswered, error, store)
       if (draft === undefined || draft === 'later') return { changes: [], result: draft }

@@ -112,7 +112,7 @@ export function isConflict(error: unknown): boolean {
 
 /** A key as text that sorts the way keys do. */
 export function keyText(key: Key): string {
-  return Array.from(keyBytes(key), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return String.fromCharCode(...keyBytes(key))
 }
 
 /** A key as bytes that sort the way keys do. */

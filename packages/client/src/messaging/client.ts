@@ -1,6 +1,7 @@
 import { type SafetyNumber, signingKey, type VerifiedList } from '@messageu/e2ee'
 import { type Content, proveAuthorship } from '@messageu/e2ee/conversation'
 import type { Accepted, AccountId, ContactRequest, ConversationId, DeviceId, SendId } from '@messageu/protocol/v3'
+import { CachedStore } from '../cached-store.ts'
 import type { World } from '../connection.ts'
 import { ClientError } from '../errors.ts'
 import type { Outcome } from '../outbox.ts'
@@ -20,6 +21,7 @@ import { accountNamed, conversationFor, conversationWith, describe, type Known, 
 import { addPeople, appoint, createGroup, leave, removePeople, rename } from './groups.ts'
 import type { Arrival, Item, Message, Somebody } from './items.ts'
 import { Keeper } from './keeper.ts'
+import { messagingLimits as limits } from './limits.ts'
 import { Lists } from './lists.ts'
 import { receiverOf } from './receive.ts'
 import { senderOf } from './sender.ts'
@@ -77,7 +79,8 @@ export class Client implements AsyncDisposable {
 
   /** Throws `not-registered`, and what keeps a session from opening. */
   static async connect({ tends = true, ...options }: ClientOptions): Promise<Client> {
-    const { store, world, signal, onEvent = () => {}, repairMs } = options
+    const { world, signal, onEvent = () => {}, repairMs } = options
+    const store = new CachedStore(options.store, { bytesMax: limits.cacheBytesMax })
     const account = await whoAmI(store)
     if (account === undefined) throw new ClientError('not-registered', 'this profile has no account yet')
     const { clock, random } = world
