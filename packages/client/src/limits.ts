@@ -34,8 +34,6 @@ export const limits = {
   /** Sends and commits without an answer. */
   unansweredMax: 4_096,
   unansweredBytesMax: 64 * 2 ** 20,
-  /** What came of the newest sends is remembered. */
-  answersKept: 1_024,
 
   /** People that one listing may have, and names that are pinned. */
   peopleMax: 100_000,

@@ -6,7 +6,6 @@ import {
   type ConversationId,
   limits as protocol,
   RefusedError,
-  refusalOf,
   Send,
   SendId,
   type SessionOpened,
@@ -17,7 +16,7 @@ import type { Committer } from './committer.ts'
 import { ClientError } from './errors.ts'
 import { limits } from './limits.ts'
 import { backoffMs } from './phase.ts'
-import { answerRow, dropRow, getRow, outboxRow, progressKeys, putRow, readRow, sendingRow } from './rows.ts'
+import { dropRow, getRow, outboxRow, progressKeys, putRow, readRow, sendingRow } from './rows.ts'
 import type { Change, RowStore, Store } from './store.ts'
 import { orAborted } from './waiting.ts'
 import type { Wire } from './wire.ts'
@@ -316,21 +315,11 @@ export class Outbox {
   async #settle(entry: Entry, outcome: Outcome): Promise<void> {
     const { sender, stored, committer } = this.#options
     const { unanswered } = entry
-    const { id, conversation, number } = unanswered
+    const { number } = unanswered
     entry.state = 'settled'
     this.#pump()
     await committer.run(async (store) => ({
-      changes: [
-        dropRow(outboxRow, number),
-        putRow(answerRow, number, {
-          id,
-          conversation,
-          accepted: outcome.kind === 'accepted' ? outcome.accepted : undefined,
-          refused: outcome.kind === 'refused' ? refusalOf(outcome.error).reason : undefined,
-        }),
-        ...(number > limits.answersKept ? [dropRow(answerRow, number - limits.answersKept)] : []),
-        ...(await sender.answered(unanswered, outcome, store)),
-      ],
+      changes: [dropRow(outboxRow, number), ...(await sender.answered(unanswered, outcome, store))],
       result: undefined,
     }))
     this.#drop(entry)

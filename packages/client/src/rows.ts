@@ -19,7 +19,6 @@ import {
   u64,
 } from '@messageu/protocol'
 import {
-  Accepted,
   AccountId,
   ConversationId,
   DeviceId,
@@ -28,8 +27,6 @@ import {
   ListEntry,
   PublicKey,
   limits as protocol,
-  reasonCodes,
-  SendId,
 } from '@messageu/protocol/v3'
 import { ClientError } from './errors.ts'
 import type { Change, Key, Store, Table } from './store.ts'
@@ -162,17 +159,6 @@ const outboxOperations = { send: 1, commit: 2 } as const
 export const outboxRow = {
   table: 'outbox',
   codec: struct({ operation: named(u8, outboxOperations), body: bytes({ max: protocol.frameBytesMax }) }),
-} as const
-
-/** What came of a send. */
-export const answerRow = {
-  table: 'answers',
-  codec: struct({
-    id: SendId,
-    conversation: ConversationId,
-    accepted: optional(Accepted),
-    refused: optional(named(u16, reasonCodes)),
-  }),
 } as const
 
 // ─── other accounts ───

@@ -9,8 +9,6 @@ export const tables = {
   progress: { keys: 'number' },
   /** Sends and commits without an answer, by send number. */
   outbox:   { keys: 'number' },
-  /** What came of the newest sends, by send number. */
-  answers:  { keys: 'number' },
   /** Which account a name stands for, by name. */
   pins:     { keys: 'bytes' },
   /** The device lists that were seen, by account. */

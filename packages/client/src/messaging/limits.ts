@@ -10,7 +10,7 @@ export const messagingLimits = {
   wordsBytesMax: 512,
 
   /** Places that others may be behind, and one's own sends that may be ahead of what has come. */
-  recentMarks: 32,
+  recentMarks: 16,
   aheadMax: 256,
   gapsMax: 64,
   /** Messages of one device and one conversation that may come in another order than they were sent. */

@@ -45,7 +45,6 @@ export async function draftMessage(
   const { epoch, sealed, authored } = await sealNow(work, row, { place, content })
   const draft = { conversation, id: place.id, content: encodeContent(content), authored, sealed: sealedHash(sealed) }
   work.store.put(putRow(draftRow, place.number, draft))
-  work.put({ ...row, sentSinceUpdate: row.sentSinceUpdate + 1 })
   return {
     sealed: { operation: 'send', request: { conversation, generation: row.generation, epoch, sealed } },
     changes: work.store.changes,
@@ -123,7 +122,7 @@ async function keepOwn(
   const { sequence } = outcome.accepted
   const transcript =
     entry.generation === row.generation ? take(row.transcript, { sequence, hash: draft.sealed }) : row.transcript
-  const kept = { ...row, transcript, gaps: without(row.gaps, sequence) }
+  const kept = { ...row, transcript, gaps: without(row.gaps, sequence), sentSinceUpdate: row.sentSinceUpdate + 1 }
   work.put(kept)
   const { self } = work.me
   const sender = { account: self.account, device: self.device }

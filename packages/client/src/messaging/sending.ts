@@ -15,6 +15,8 @@ export class Sending {
   readonly #desk: Desk
   /** Conversations whose members' lists were compared in this session, at this epoch. */
   readonly #compared = new Map<string, number>()
+  /** Messages of this session since the last update of the own leaf. */
+  readonly #posted = new Map<string, { readonly updatedAt: number; readonly count: number }>()
 
   constructor(desk: Desk) {
     this.#desk = desk
@@ -55,7 +57,16 @@ export class Sending {
       await perform(desk, conversation, { delisted, departed, missing: [] }, wait)
       this.#compared.set(name, (await rowOf(desk, conversation))?.epoch ?? 0)
     }
-    if (isDue(row, desk.clock.nowMs())) await update(desk, conversation, wait)
+    if (isDue(row, this.#sinceUpdate(row), desk.clock.nowMs())) await update(desk, conversation, wait)
+  }
+
+  /** Messages since the last update, those included that have no answer yet. The one to come is counted. */
+  #sinceUpdate({ conversation, updatedAt, sentSinceUpdate }: ConversationRow): number {
+    const name = toBase64url(conversation)
+    const before = this.#posted.get(name)
+    const count = before?.updatedAt === updatedAt ? Math.max(before.count, sentSinceUpdate) : sentSinceUpdate
+    this.#posted.set(name, { updatedAt, count: count + 1 })
+    return count
   }
 }
 
@@ -64,8 +75,8 @@ export async function update(desk: Desk, conversation: ConversationId, wait: Wai
   await commit(desk, conversation, async () => ({ wish: { kind: 'update' }, accounts: [] }), wait)
 }
 
-function isDue({ sentSinceUpdate, updatedAt }: ConversationRow, nowMs: number): boolean {
-  return sentSinceUpdate >= limits.messagesPerUpdate || (sentSinceUpdate > 0 && nowMs - updatedAt > limits.updateMs)
+function isDue({ updatedAt }: ConversationRow, sinceUpdate: number, nowMs: number): boolean {
+  return sinceUpdate >= limits.messagesPerUpdate || (sinceUpdate > 0 && nowMs - updatedAt > limits.updateMs)
 }
 
 /** Whatever keeps this device from its place is mended first, as far as it can be. */
