@@ -59,8 +59,18 @@ export class Wire {
 
   /** One message with all these frames. */
   send(frames: readonly Uint8Array[]): void {
-    const length = frames.reduce((sum, frame) => sum + frame.length, 0)
-    this.#socket.write(Buffer.concat([headOf(2, length), ...frames]))
+    const { bytes, from } = newMessage(frames.reduce((sum, frame) => sum + frame.length, 0))
+    let at = from
+    for (const frame of frames) {
+      bytes.set(frame, at)
+      at += frame.length
+    }
+    this.write(bytes)
+  }
+
+  /** A whole message, from `newMessage`. */
+  write(message: Buffer): void {
+    this.#socket.write(message)
   }
 
   stopReading(): void {
@@ -93,6 +103,14 @@ export class Wire {
       at += length
     }
   }
+}
+
+/** Room for one message whose payload of `length` bytes begins at `from`. */
+export function newMessage(length: number): { bytes: Buffer; from: number } {
+  const head = headOf(2, length)
+  const bytes = Buffer.allocUnsafe(head.length + length)
+  bytes.set(head)
+  return { bytes, from: head.length }
 }
 
 function headOf(opcode: number, length: number): Buffer {
