@@ -23,34 +23,44 @@ export type Brand<Name extends string> = { readonly __brand: Name }
 /** Bytes being read. Every step checks that enough are left. */
 class Source {
   readonly bytes: Uint8Array
-  readonly #view: DataView
+  readonly #kept: 'copies' | 'views'
   #offset = 0
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, kept: 'copies' | 'views') {
     // a Node Buffer is a Uint8Array whose slice() does not copy: everything below reads a plain view
     this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#kept = kept
   }
 
   get left(): number {
     return this.bytes.length - this.#offset
   }
 
-  /** A view, not a copy: whoever keeps it copies it. */
+  /** Bytes to keep. */
   take(count: number): Uint8Array {
     const start = this.#advance(count)
-    return this.bytes.subarray(start, start + count)
+    return this.#kept === 'views'
+      ? new Uint8Array(this.bytes.buffer, this.bytes.byteOffset + start, count)
+      : this.bytes.slice(start, start + count)
   }
 
   uint(size: 1 | 2 | 4): number {
     const at = this.#advance(size)
-    if (size === 1) return this.#view.getUint8(at)
-    return size === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true)
+    if (size === 1) return this.bytes[at] as number // within its bounds
+    return size === 2 ? this.#uint16(at) : this.#uint32(at)
   }
 
   uint64(): number {
     const at = this.#advance(8)
-    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true)
+    return this.#uint32(at + 4) * 2 ** 32 + this.#uint32(at)
+  }
+
+  #uint16(at: number): number {
+    return (this.bytes[at] as number) | ((this.bytes[at + 1] as number) << 8)
+  }
+
+  #uint32(at: number): number {
+    return (this.#uint16(at) | (this.#uint16(at + 2) << 16)) >>> 0
   }
 
   #advance(count: number): number {
@@ -64,12 +74,12 @@ class Source {
 /** Bytes being written; grows as needed. */
 class Sink {
   #bytes: Uint8Array
-  #view: DataView
-  #length = 0
+  #length: number
 
-  constructor(capacity: number) {
-    this.#bytes = new Uint8Array(capacity)
-    this.#view = new DataView(this.#bytes.buffer)
+  /** @param length bytes in front that somebody else fills */
+  constructor(capacity: number, length: number) {
+    this.#bytes = new Uint8Array(length + capacity)
+    this.#length = length
   }
 
   put(bytes: Uint8Array): void {
@@ -79,15 +89,12 @@ class Sink {
 
   uint(size: 1 | 2 | 4, value: number): void {
     const at = this.#advance(size)
-    if (size === 1) this.#view.setUint8(at, value)
-    else if (size === 2) this.#view.setUint16(at, value, true)
-    else this.#view.setUint32(at, value, true)
+    for (let i = 0; i < size; i++) this.#bytes[at + i] = value >>> (8 * i)
   }
 
   uint64(value: number): void {
-    const at = this.#advance(8)
-    this.#view.setUint32(at, value >>> 0, true)
-    this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+    this.uint(4, value % 2 ** 32)
+    this.uint(4, Math.floor(value / 2 ** 32))
   }
 
   done(): Uint8Array {
@@ -101,7 +108,6 @@ class Sink {
       const grown = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
       grown.set(this.#bytes)
       this.#bytes = grown
-      this.#view = new DataView(grown.buffer)
     }
     return at
   }
@@ -109,15 +115,29 @@ class Sink {
 
 /** The bytes of `value`. A value outside its declared limits throws `malformed`: we never send what a peer refuses. */
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
-  const sink = new Sink(Math.min(codec.max, Math.max(codec.min, 256)))
+  return encodeBehind(0, codec, value)
+}
+
+/** The same behind so many zeros, which the caller fills. */
+export function encodeBehind<T>(head: number, codec: Codec<T>, value: T): Uint8Array {
+  const sink = new Sink(Math.min(codec.max, Math.max(codec.min, 256)), head)
   codec.write(sink, value)
   return sink.done()
 }
 
 /** The one value that `bytes` stand for; bytes that are left over are refused. */
 export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
+  return decodeFrom(codec, bytes, 'copies')
+}
+
+/** The same, but what it consists of are views of `bytes`: for whoever does not keep it, and sees to it that they stay. */
+export function decodeInPlace<T>(codec: Codec<T>, bytes: Uint8Array): T {
+  return decodeFrom(codec, bytes, 'views')
+}
+
+function decodeFrom<T>(codec: Codec<T>, bytes: Uint8Array, kept: 'copies' | 'views'): T {
   if (bytes.length > codec.max) throw malformed(`${bytes.length} bytes where at most ${codec.max} may stand`)
-  const source = new Source(bytes)
+  const source = new Source(bytes, kept)
   const value = codec.read(source)
   if (source.left > 0) throw malformed(`${source.left} bytes too many`)
   return value
@@ -169,7 +189,7 @@ export function fixed<T extends Uint8Array = Uint8Array>(length: number): Codec<
       if (value.length !== length) throw malformed(`${value.length} bytes where ${length} are due`)
       sink.put(value)
     },
-    read: (source) => source.take(length).slice() as T, // its length was just checked, and nothing else is promised
+    read: (source) => source.take(length) as T, // its length was just checked, and nothing else is promised
   }
 }
 
@@ -186,7 +206,7 @@ export function bytes({ max }: { max: number }): Codec<Uint8Array> {
     read(source) {
       const length = source.uint(4)
       if (length > max) throw malformed(`${length} bytes announced where at most ${max} may stand`)
-      return source.take(length).slice()
+      return source.take(length)
     },
   }
 }

@@ -48,7 +48,7 @@ export interface SentRecord {
   readonly position: number
   /** Server's clock, milliseconds since 1970. 0 as long as the send is under way. */
   readonly at: number
-  /** The first 8 bytes of the SHA-256 of what was sent: tells a repetition from a reuse. */
+  /** 8 bytes that tell a repetition from a reuse. */
   readonly digest: Uint8Array
 }
 
@@ -77,6 +77,12 @@ export interface Step {
 export interface Stepped {
   readonly positions: readonly number[]
   readonly at: number
+}
+
+/** Who is told what became of a step: one of the two, once. */
+export interface Told {
+  durable(stepped: Stepped): void
+  refused(error: Error): void
 }
 
 /**
@@ -149,9 +155,16 @@ export interface Archive {
    * change until it is settled. A step above `archiveLimits` is `too-large`.
    */
   step(step: Step): Promise<Stepped>
+  /**
+   * The same without a promise, for what comes by the hundred thousand: `told` is called in the turn in which it is
+   * known, and before the call returns for a step that is refused at once.
+   */
+  take(step: Step, told: Told): void
 
   /** What a device has sent. */
   sends(device: number): Promise<Sends>
+  /** The same, if nothing has to be read for it. */
+  peekSends(device: number): Sends | undefined
   /**
    * The record of one accepted send, as long as it is kept (`limits.acceptedMs` of the protocol), or undefined. Only
    * durable ones: if the send is under way, the answer waits for its outcome.

@@ -1,3 +1,4 @@
+import { type Codec, encodeBehind } from '../codec.ts'
 import { malformed } from '../errors.ts'
 import { limits } from './limits.ts'
 
@@ -32,13 +33,27 @@ export function readFrames(message: Uint8Array): Frame[] {
 
 /** A frame as bytes. */
 export function writeFrame({ code, request, body }: Frame): Uint8Array {
-  const length = frameHeadBytes + body.length
-  if (length > limits.frameBytesMax) throw malformed(`a frame of ${length} bytes`)
-  const bytes = new Uint8Array(length)
-  const view = new DataView(bytes.buffer)
-  view.setUint32(0, length, true)
-  view.setUint8(4, code)
-  view.setUint32(5, request, true)
+  const bytes = new Uint8Array(frameHeadBytes + body.length)
   bytes.set(body, frameHeadBytes)
+  writeHead(bytes, { code, request })
   return bytes
+}
+
+/** A frame as bytes, its body encoded where it stands. */
+export function encodeFrame<T>(head: Omit<Frame, 'body'>, codec: Codec<T>, value: T): Uint8Array {
+  const bytes = encodeBehind(frameHeadBytes, codec, value)
+  writeHead(bytes, head)
+  return bytes
+}
+
+function writeHead(bytes: Uint8Array, { code, request }: Omit<Frame, 'body'>): void {
+  const { length } = bytes
+  if (length > limits.frameBytesMax) throw malformed(`a frame of ${length} bytes`)
+  writeU32(bytes, 0, length)
+  bytes[4] = code
+  writeU32(bytes, 5, request)
+}
+
+function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  for (let i = 0; i < 4; i++) bytes[at + i] = value >>> (8 * i)
 }

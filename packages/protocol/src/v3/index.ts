@@ -10,7 +10,7 @@ export {
   type SignatureCheck,
 } from './devicelist.ts'
 export { Current, errorOf, Refusal, RefusedError, reasonCodes, refusalOf, type V3Reason } from './errors.ts'
-export { type Frame, frameHeadBytes, readFrames, writeFrame } from './frame.ts'
+export { encodeFrame, type Frame, frameHeadBytes, readFrames, writeFrame } from './frame.ts'
 export { DeviceBinding, DeviceCertificate, ListChange, ListEntry, ListEntryBody, signers } from './identity.ts'
 export {
   AccountId,

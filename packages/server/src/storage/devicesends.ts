@@ -1,12 +1,15 @@
 import type { SendId } from '@messageu/protocol/v3'
 import { archiveLimits, type Sends, type SentRecord } from '../archive.ts'
 import { SentSlots } from './sentslots.ts'
+import { SlotsById } from './slotsbyid.ts'
 
 const slotsAtFirst = 8
 
 interface UnderWay {
   readonly record: SentRecord
-  readonly waiting: (() => void)[]
+  /** Its id as a key. */
+  readonly key: string
+  waiting: (() => void)[] | undefined
 }
 
 /**
@@ -16,7 +19,10 @@ interface UnderWay {
 export class DeviceSends implements Sends {
   readonly #device: number
   readonly #slots = new SentSlots(slotsAtFirst)
+  #slotsById = new SlotsById(slotsAtFirst)
   readonly #underWay = new Map<number, UnderWay>()
+  /** The same by their ids. */
+  readonly #underWayById = new Map<string, SentRecord>()
   readonly recent: ReadonlyMap<number, SentRecord>
   /** Of durable sends. */
   #highestDurable = 0
@@ -49,8 +55,9 @@ export class DeviceSends implements Sends {
   }
 
   withId(id: SendId): SentRecord | undefined {
-    for (const { record } of this.#underWay.values()) if (Buffer.compare(record.id, id) === 0) return record
-    const slot = this.#slots.indexOf(id)
+    const underWay = this.#underWayById.size > 0 ? this.#underWayById.get(keyOf(id)) : undefined
+    if (underWay !== undefined) return underWay
+    const slot = this.#slotsById.find(id, (each) => this.#slots.hasId(each, id))
     return slot === undefined ? undefined : this.#slots.get(slot, this.#device)
   }
 
@@ -63,7 +70,9 @@ export class DeviceSends implements Sends {
   }
 
   begin(record: SentRecord): void {
-    this.#underWay.set(record.number, { record, waiting: [] })
+    const key = keyOf(record.id)
+    this.#underWay.set(record.number, { record, key, waiting: undefined })
+    this.#underWayById.set(key, record)
     this.#highest = Math.max(this.#highest, record.number)
   }
 
@@ -80,7 +89,9 @@ export class DeviceSends implements Sends {
   /** Resolves when the send is accepted or refused; undefined if it is not under way. */
   outcome(number: number): Promise<void> | undefined {
     const underWay = this.#underWay.get(number)
-    return underWay && new Promise((resolve) => underWay.waiting.push(resolve))
+    if (underWay === undefined) return undefined
+    underWay.waiting ??= []
+    return new Promise((resolve) => underWay.waiting?.push(resolve))
   }
 
   /** A durable record. */
@@ -90,7 +101,13 @@ export class DeviceSends implements Sends {
     this.#highest = Math.max(this.#highest, number)
     if (number <= this.#highestDurable - archiveLimits.recentSends) return
     while (this.#collides(number) && this.#slots.count < archiveLimits.recentSends) this.#widen()
-    this.#slots.set(number % this.#slots.count, record)
+    this.#keep(number % this.#slots.count, record)
+  }
+
+  #keep(slot: number, record: SentRecord): void {
+    if (this.#slots.numberAt(slot) !== 0) this.#slotsById.remove(slot, this.#slots.idAt(slot))
+    this.#slots.set(slot, record)
+    this.#slotsById.add(slot, record.id)
   }
 
   #collides(number: number): boolean {
@@ -101,14 +118,22 @@ export class DeviceSends implements Sends {
   #widen(): void {
     const records = Array.from({ length: this.#slots.count }, (_, slot) => this.#slots.get(slot, this.#device))
     this.#slots.reset(this.#slots.count * 2)
-    for (const record of records) if (record.number > 0) this.#slots.set(record.number % this.#slots.count, record)
+    this.#slotsById = new SlotsById(this.#slots.count)
+    for (const record of records) if (record.number > 0) this.#keep(record.number % this.#slots.count, record)
   }
 
   #settle(number: number): void {
     const underWay = this.#underWay.get(number)
+    if (underWay === undefined) return
     this.#underWay.delete(number)
-    for (const resolve of underWay?.waiting ?? []) resolve()
+    this.#underWayById.delete(underWay.key)
+    if (underWay.waiting !== undefined) for (const resolve of underWay.waiting) resolve()
   }
+}
+
+/** An id as a key of a map. */
+function keyOf(id: SendId): string {
+  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('latin1')
 }
 
 /** The records as a map; each look makes one anew. */

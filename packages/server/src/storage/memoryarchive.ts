@@ -10,6 +10,7 @@ import {
   type Step,
   type Stepped,
   type StoredMessage,
+  type Told,
   type Waiting,
 } from '../archive.ts'
 import { Mailboxes } from './mailboxes.ts'
@@ -77,8 +78,19 @@ export class MemoryArchive implements Archive {
     return { positions, at }
   }
 
+  take(step: Step, told: Told): void {
+    this.step(step).then(
+      (stepped) => told.durable(stepped),
+      (error: Error) => told.refused(error),
+    )
+  }
+
   async sends(device: number): Promise<Sends> {
     this.#mustBeOpen()
+    return this.#sendsOf(device)
+  }
+
+  peekSends(device: number): Sends {
     return this.#sendsOf(device)
   }
 

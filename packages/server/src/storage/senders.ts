@@ -32,6 +32,12 @@ export class Senders {
     return sender.sends
   }
 
+  /** What is in memory, if that is whole. */
+  peek(device: number): Sends | undefined {
+    const { sends } = this.#of(device)
+    return sends.isWhole ? sends : undefined
+  }
+
   async find(device: number, number: number): Promise<SentRecord | undefined> {
     await this.#of(device).sends.outcome(number)
     const recent = this.#of(device).sends.get(number)

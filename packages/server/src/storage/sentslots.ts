@@ -5,6 +5,7 @@ import type { SentRecord } from '../archive.ts'
 const slotBytes = 64
 const digestAt = 40
 const idAt = 48
+const idBytes = 16
 
 /** Records of one device's sends in a few bytes each. A slot that was never written has the number 0. */
 export class SentSlots {
@@ -49,13 +50,16 @@ export class SentSlots {
     }
   }
 
-  /** The first slot with this id. */
-  indexOf(id: Uint8Array): number | undefined {
-    const wanted = new DataView(id.buffer, id.byteOffset, id.byteLength)
-    const start = wanted.getUint32(0)
-    for (let at = idAt; at < this.#bytes.length; at += slotBytes)
-      if (this.#view.getUint32(at) === start && this.#hasId(at, wanted)) return Math.floor(at / slotBytes)
-    return undefined
+  /** A view, valid until the slot is set. */
+  idAt(slot: number): Uint8Array {
+    const at = slot * slotBytes + idAt
+    return this.#bytes.subarray(at, at + idBytes)
+  }
+
+  hasId(slot: number, id: Uint8Array): boolean {
+    const at = slot * slotBytes + idAt
+    for (let i = 0; i < idBytes; i++) if (this.#bytes[at + i] !== id[i]) return false
+    return this.numberAt(slot) !== 0
   }
 
   /** Moves everything `slots` towards the front; what falls out is forgotten. */
@@ -75,10 +79,5 @@ export class SentSlots {
   reset(count: number): void {
     this.#bytes = new Uint8Array(count * slotBytes)
     this.#view = new DataView(this.#bytes.buffer)
-  }
-
-  #hasId(at: number, id: DataView): boolean {
-    for (let i = 4; i < 16; i += 4) if (this.#view.getUint32(at + i) !== id.getUint32(i)) return false
-    return this.#view.getFloat64(at - idAt) !== 0
   }
 }

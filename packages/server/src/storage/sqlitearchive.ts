@@ -11,6 +11,7 @@ import {
   type Step,
   type Stepped,
   type StoredMessage,
+  type Told,
   type Waiting,
 } from '../archive.ts'
 import { limits } from '../limits.ts'
@@ -24,8 +25,9 @@ import type { ReaderThread } from './readerthread.ts'
 import { liesInFile, recordKinds, sealedHeadBytes } from './records.ts'
 import { Senders } from './senders.ts'
 import { StepLine } from './stepline.ts'
-import { type PlacedStep, stepRecordBytes, writeStep } from './steprecords.ts'
+import { type PlacedStep, type SealedAt, stepRecordBytes, writeStep } from './steprecords.ts'
 import { checkStep } from './stepsize.ts'
+import { StepUnderWay, type StepWay } from './stepunderway.ts'
 import { StoredMessages } from './storedmessages.ts'
 import type { WriterThread } from './writerthread.ts'
 import type { YoungMessages } from './young.ts'
@@ -46,37 +48,25 @@ export interface ArchiveParts {
   readonly staleContents: readonly number[]
 }
 
-/** A step that was admitted and is not yet settled. */
-interface UnderWay {
-  readonly step: Step
-  /** Bytes of disk that were promised. */
-  readonly bytes: number
-  /** Contents in files, by the index of the message. */
-  files: Map<number, StoredContent> | undefined
-  positions: number[]
-  at: number
-  state: 'held' | 'entered' | 'refused'
-  resolve(stepped: Stepped): void
-  reject(error: Error): void
-}
-
 /** The archive on SQLite, beside version 2: the same writer, reader, ring, journal and mailboxes. */
 export class SqliteArchive implements Archive {
   readonly #parts: ArchiveParts
-  readonly #line = new StepLine()
-  readonly #senders: Senders
-  readonly #acknowledgements: Acknowledgements
+  readonly #way: StepWay
   readonly #messages: StoredMessages
   /** Contents whose messages are gone, and that are still named in the database. */
   #stale: number[]
-  /** Bytes of steps that wait for files, their own or those of a step in front. */
-  #heldBytes = 0
   #isClosing = false
 
   constructor(parts: ArchiveParts) {
     this.#parts = parts
-    this.#senders = new Senders(parts.reader)
-    this.#acknowledgements = new Acknowledgements(parts.reader)
+    this.#way = {
+      ...parts,
+      line: new StepLine(),
+      senders: new Senders(parts.reader),
+      acknowledgements: new Acknowledgements(parts.reader),
+      held: { bytes: 0 },
+      trim: (box, through) => this.#trim(box, through),
+    }
     this.#messages = new StoredMessages(parts.young, parts.reader, parts.contents)
     this.#stale = [...parts.staleContents]
     if (this.#stale.length > 0) this.#forgetStale()
@@ -98,38 +88,37 @@ export class SqliteArchive implements Archive {
   }
 
   step(step: Step): Promise<Stepped> {
-    return new Promise((resolve, reject) => {
-      const bytes = this.#admit(step)
-      const underWay: UnderWay = {
-        step,
-        bytes,
-        files: undefined,
-        positions: [],
-        at: 0,
-        state: 'held',
-        resolve,
-        reject,
-      }
-      for (const { id, sent } of step.messages ?? [])
-        if (sent !== undefined) this.#senders.begin({ ...sent, id, position: 0, at: 0 })
-      this.#heldBytes += heldBytesOf(underWay)
-      this.#line.join(
-        { enter: () => this.#enter(underWay), refuse: (error) => this.#refuse(underWay, error) },
-        this.#filesOf(underWay),
-      )
-    })
+    return new Promise((resolve, refused) =>
+      this.take(step, { durable: ({ positions, at }) => resolve({ positions, at }), refused }),
+    )
+  }
+
+  take(step: Step, told: Told): void {
+    let promised: number
+    try {
+      promised = this.#admit(step)
+    } catch (error) {
+      told.refused(error as Error) // nothing else is thrown
+      return
+    }
+    const underWay = new StepUnderWay(this.#way, step, told, promised)
+    this.#way.line.join(underWay, this.#filesOf(step, underWay))
   }
 
   sends(device: number): Promise<Sends> {
-    return this.#senders.sends(device)
+    return this.#way.senders.sends(device)
+  }
+
+  peekSends(device: number): Sends | undefined {
+    return this.#way.senders.peek(device)
   }
 
   findSent(device: number, number: number): Promise<SentRecord | undefined> {
-    return this.#senders.find(device, number)
+    return this.#way.senders.find(device, number)
   }
 
   acknowledged(device: number): Promise<number> {
-    return this.#acknowledgements.of(device)
+    return this.#way.acknowledgements.of(device)
   }
 
   reader(box: number, after: number): BoxReader {
@@ -165,98 +154,47 @@ export class SqliteArchive implements Archive {
   /** Takes nothing new; resolves when no step waits for a file. The writer then settles the others. */
   async close(): Promise<void> {
     this.#isClosing = true
-    await this.#line.drained()
+    await this.#way.line.drained()
   }
 
   /** Returns the bytes that it was promised. Throws what the step is refused with. */
   #admit(step: Step): number {
-    this.#line.mustBeOpen()
+    const { line, held } = this.#way
+    line.mustBeOpen()
     try {
       if (this.#isClosing) throw new ProtocolError('stopping', 'the storage is closed')
       const bytes = checkStep(step)
-      if (this.#heldBytes + bytes > limits.queuedBytesMax)
+      if (held.bytes + bytes > limits.queuedBytesMax)
         throw new ProtocolError('busy', 'more is to be stored than the disk takes')
       if (bytes > 0 && !this.#parts.quotas.promise(step.messages?.length ?? 0, bytes))
         throw new ProtocolError('storage-full', 'the disk has no room for more')
       return bytes
     } catch (error) {
-      this.#line.turnedAway(error as Error)
+      line.turnedAway(error as Error)
       throw error
     }
   }
 
   /** Undefined if nothing of the step belongs into a file; else resolves when all of it is there and durable. */
-  #filesOf(underWay: UnderWay): Promise<void> | undefined {
-    const { messages = [] } = underWay.step
+  #filesOf({ messages = [] }: Step, underWay: StepUnderWay): Promise<void> | undefined {
     if (!messages.some(isLarge)) return undefined
     const large = [...messages.entries()].filter(([, message]) => isLarge(message))
     return this.#storeFiles(underWay, large)
   }
 
-  async #storeFiles(underWay: UnderWay, large: readonly [index: number, message: BoxMessage][]): Promise<void> {
+  async #storeFiles(underWay: StepUnderWay, large: readonly [index: number, message: BoxMessage][]): Promise<void> {
+    const { contents } = this.#parts
     const files = new Map<number, StoredContent>()
     try {
       const outcomes = await Promise.allSettled(
-        large.map(async ([index, { content }]) => files.set(index, await this.#parts.contents.store(content))),
+        large.map(async ([index, { content }]) => files.set(index, await contents.store(content))),
       )
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
       underWay.files = files
     } finally {
-      if (underWay.files === undefined || underWay.state === 'refused') await this.#removeFiles(files)
+      if (underWay.files === undefined || underWay.isRefused)
+        await contents.remove(Array.from(files.values(), ({ id }) => id))
     }
-  }
-
-  #enter(underWay: UnderWay): void {
-    const { writer, positions, young, nowMs } = this.#parts
-    this.#heldBytes -= heldBytesOf(underWay)
-    underWay.state = 'entered'
-    const placed: PlacedStep = { ...underWay.step, files: underWay.files }
-    writer.take({
-      kind: recordKinds.step,
-      bytes: stepRecordBytes(placed),
-      write: (place) => {
-        underWay.at = Math.floor(nowMs())
-        underWay.positions = (placed.messages ?? []).map(() => positions.next())
-        writeStep(writer.ring, place, underWay, placed, (i, offset) =>
-          young.note(underWay.positions[i] as number, place, offset),
-        )
-      },
-      durable: () => this.#durable(underWay),
-      refused: (error) => {
-        this.#refuse(underWay, error)
-        this.#line.refused(error)
-      },
-    })
-  }
-
-  #durable({ step, bytes, files, positions, at, resolve }: UnderWay): void {
-    const { messages = [], trims = [], acknowledged } = step
-    if (bytes > 0) this.#parts.quotas.giveBack(messages.length, bytes)
-    for (const [i, { box, id, content, sent }] of messages.entries()) {
-      const position = positions[i] as number // one for each message
-      this.#parts.mailboxes.add(box, position, sealedHeadBytes + content.length)
-      const file = files?.get(i)
-      if (file !== undefined) this.#parts.contentIds.set(position, file.id)
-      if (sent !== undefined) this.#senders.accepted({ ...sent, id, position, at })
-    }
-    for (const { box, through } of trims) this.#trim(box, through)
-    if (acknowledged !== undefined) this.#acknowledgements.acknowledged(acknowledged.device, acknowledged.through)
-    resolve({ positions, at })
-  }
-
-  #refuse(underWay: UnderWay, error: Error): void {
-    const { step, bytes, files, reject } = underWay
-    if (underWay.state === 'held') this.#heldBytes -= heldBytesOf(underWay)
-    underWay.state = 'refused'
-    if (bytes > 0) this.#parts.quotas.giveBack(step.messages?.length ?? 0, bytes)
-    for (const { sent } of step.messages ?? []) if (sent !== undefined) this.#senders.refused(sent.device, sent.number)
-    // any other error leaves open whether the step is durable: the next start knows
-    if (files !== undefined && error instanceof ProtocolError) void this.#removeFiles(files)
-    reject(error)
-  }
-
-  #removeFiles(files: ReadonlyMap<number, StoredContent>): Promise<void> {
-    return this.#parts.contents.remove(Array.from(files.values(), ({ id }) => id))
   }
 
   #trim(box: number, through: number): void {
@@ -284,16 +222,14 @@ export class SqliteArchive implements Archive {
     writer.take({
       kind: recordKinds.step,
       bytes: stepRecordBytes(placed),
-      write: (place) => writeStep(writer.ring, place, { positions: [], at: 0 }, placed, () => {}),
+      write: (place) => writeStep(writer.ring, place, { positions: [], at: 0 }, placed, nobody),
       durable: () => void contents.remove(forgotten),
       refused: () => this.#stale.push(...forgotten),
     })
   }
 }
 
-const isLarge = ({ content }: BoxMessage): boolean => liesInFile(sealedHeadBytes + content.length)
+/** There are no messages in such a step. */
+const nobody: SealedAt = { sealedAt() {} }
 
-/** A step that waits costs something, whatever its size. */
-function heldBytesOf({ bytes }: UnderWay): number {
-  return Math.max(bytes, 1024)
-}
+const isLarge = ({ content }: BoxMessage): boolean => liesInFile(sealedHeadBytes + content.length)

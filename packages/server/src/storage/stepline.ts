@@ -27,6 +27,10 @@ export class StepLine {
   }
 
   join(entrant: Entrant, ready?: Promise<unknown>): void {
+    if (ready === undefined && this.#waiting.length === 0) {
+      entrant.enter()
+      return
+    }
     const waiting: Waiting = { entrant, isReady: ready === undefined }
     this.#waiting.push(waiting)
     this.#advance()

@@ -34,44 +34,53 @@ export interface StepPlace {
   readonly at: number
 }
 
-export function stepRecordBytes({
-  objects = [],
-  messages = [],
-  trims = [],
-  files,
-  forgotten = [],
-}: PlacedStep): number {
-  let bytes = recordHeadBytes + stepFieldBytes + trimFieldBytes * trims.length + 8 * forgotten.length
-  for (const [i, { content, sent }] of messages.entries()) {
-    bytes += messageFieldBytes + sealedHeadBytes + (files?.has(i) === true ? 0 : content.length)
-    if (sent !== undefined) bytes += sentFieldBytes + sentDigestBytes
-  }
-  for (const { key, value } of objects) bytes += objectFieldBytes + key.length + (value?.length ?? 0)
+export function stepRecordBytes({ objects, messages, trims, files, forgotten }: PlacedStep): number {
+  let bytes = recordHeadBytes + stepFieldBytes + trimFieldBytes * (trims?.length ?? 0) + 8 * (forgotten?.length ?? 0)
+  if (messages !== undefined)
+    for (let i = 0; i < messages.length; i++) {
+      const { content, sent } = messages[i] as BoxMessage // within its bounds
+      bytes += messageFieldBytes + sealedHeadBytes + (files?.has(i) === true ? 0 : content.length)
+      if (sent !== undefined) bytes += sentFieldBytes + sentDigestBytes
+    }
+  if (objects !== undefined)
+    for (const { key, value } of objects) bytes += objectFieldBytes + key.length + (value?.length ?? 0)
   return bytes
 }
 
-/** Writes a step into the ring at `place`. Tells `sealedFrom` where in the ring each message's sealed form begins. */
+/** Told where in the ring each message's sealed form begins. */
+export interface SealedAt {
+  sealedAt(index: number, offset: number): void
+}
+
+/** Writes a step into the ring at `place`. */
 export function writeStep(
   ring: RingProducer,
   place: number,
   { positions, at }: StepPlace,
-  { objects = [], messages = [], trims = [], acknowledged, files, forgotten = [] }: PlacedStep,
-  sealedFrom: (index: number, offset: number) => void,
+  { objects, messages, trims, acknowledged, files, forgotten }: PlacedStep,
+  told: SealedAt,
 ): void {
   const fields = new FieldWriter(ring, ring.offset(place) + recordHeadBytes)
   fields.f64(positions[0] ?? 0)
   fields.f64(at)
   fields.f64(acknowledged?.device ?? 0)
   fields.f64(acknowledged?.through ?? 0)
-  for (const list of [messages, objects, trims, forgotten]) fields.u32(list.length)
-  for (const [i, message] of messages.entries())
-    sealedFrom(i, writeMessage(fields, positions[i] as number, message, files?.get(i))) // a position for each
-  for (const object of objects) writeObject(fields, object)
-  for (const { box, through } of trims) {
-    fields.f64(box)
-    fields.f64(through)
-  }
-  for (const id of forgotten) fields.f64(id)
+  fields.u32(messages?.length ?? 0)
+  fields.u32(objects?.length ?? 0)
+  fields.u32(trims?.length ?? 0)
+  fields.u32(forgotten?.length ?? 0)
+  if (messages !== undefined)
+    for (let i = 0; i < messages.length; i++) {
+      const [message, position] = [messages[i] as BoxMessage, positions[i] as number] // within their bounds
+      told.sealedAt(i, writeMessage(fields, position, message, files?.get(i)))
+    }
+  if (objects !== undefined) for (const object of objects) writeObject(fields, object)
+  if (trims !== undefined)
+    for (const { box, through } of trims) {
+      fields.f64(box)
+      fields.f64(through)
+    }
+  if (forgotten !== undefined) for (const id of forgotten) fields.f64(id)
 }
 
 /**

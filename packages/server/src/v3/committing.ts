@@ -13,9 +13,8 @@ import {
 } from '@messageu/protocol/v3'
 import type { BoxMessage, ObjectChange } from '../archive.ts'
 import { boxOf } from './boxes.ts'
-import { type Conversation, type ConversationState, keyOf, oldestIn, refusedFor } from './conversation.ts'
+import { type Conversation, type ConversationState, keyOf, oldestIn, type Place, refusedFor } from './conversation.ts'
 import { handshakeKey } from './conversationkeys.ts'
-import type { Place } from './deliveries.ts'
 import { Letter } from './letters.ts'
 import {
   accountsAdded,

@@ -1,8 +1,9 @@
 import type { Duplex } from 'node:stream'
-import { decode, encode, ProtocolError, reasons } from '@messageu/protocol'
+import { decode, ProtocolError, reasons } from '@messageu/protocol'
 import {
   answers,
   type Caller,
+  encodeFrame,
   events,
   type Frame,
   type Hello,
@@ -15,14 +16,14 @@ import {
   readFrames,
   refusalOf,
   type SessionOpened,
-  writeFrame,
 } from '@messageu/protocol/v3'
 import type { RawData, WebSocket } from 'ws'
 import type { Archive } from '../archive.ts'
 import type { Deadlined } from '../v2/deadlines.ts'
-import type { Routes } from './dispatch.ts'
+import type { Route, Routes } from './dispatch.ts'
 import type { Figures } from './figures.ts'
 import type { ServerIdentity } from './identity.ts'
+import type { Outcome } from './later.ts'
 import type { V3Limits } from './limits.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import { judgeProof, mayOpen, type Place, unproved } from './prove.ts'
@@ -177,30 +178,21 @@ export class Connection implements Deadlined {
     }
     this.#outstanding.add(request)
     this.#host.underWay.bytes += body.length
+    const reply = new Reply(this, frame, this.#host.routes[frame.code])
     try {
-      if (frame.code === operations.prove.code) this.#onProof(frame)
-      else this.#onRequest(frame)
+      if (frame.code === operations.prove.code) this.#onProof(frame, reply)
+      else this.#onRequest(frame, reply)
     } catch (error) {
-      this.#refuse(frame, error)
+      reply.failed(error)
     }
   }
 
-  #onRequest(frame: Frame): void {
-    const route = this.#host.routes[frame.code]
+  #onRequest(frame: Frame, reply: Reply): void {
+    const { route } = reply
     if (route === undefined) throw new RefusedError('unknown-code', `there is no request ${frame.code}`)
     this.#admit(route.caller)
-    const timed = route.name === 'send' ? this.#host.figures.timing() : undefined
-    route.serve(
-      this.#host.services,
-      this.#session ?? this.#peer,
-      frame.body,
-      (answer) => {
-        timed?.()
-        if (route.name === 'send' || route.name === 'commit') this.#host.figures.acceptedMessages += 1
-        this.#answer(frame, answer)
-      },
-      (error) => this.#refuse(frame, error),
-    )
+    if (route.name === 'send') reply.timed = this.#host.figures.timing()
+    route.serve(this.#host.services, this.#session ?? this.#peer, frame, reply)
   }
 
   /** Whether this may be asked here and now. Throws `RefusedError`. */
@@ -231,16 +223,16 @@ export class Connection implements Deadlined {
 
   // ─── the proof ───
 
-  #onProof(frame: Frame): void {
+  #onProof(frame: Frame, reply: Reply): void {
     const state = this.#state
     if (state.phase !== 'greeted') throw new RefusedError('not-permitted', 'a session is proved once')
     this.#spend(this.#host.strangerRate(this.remote))
     const proof = decode(Proof, frame.body)
     this.#happen({ kind: 'proof' })
     this.#prove(proof, state.hello).then(
-      (opened) => this.#open(frame, opened),
+      (opened) => this.#open(reply, opened),
       (error: unknown) => {
-        this.#refuse(frame, error)
+        reply.failed(error)
         this.#happen({ kind: 'end', why: endingAfter(error) })
       },
     )
@@ -266,11 +258,12 @@ export class Connection implements Deadlined {
     }
   }
 
-  #open(frame: Frame, opened: SessionOpened): void {
+  #open(reply: Reply, opened: SessionOpened): void {
     const session = this.#session
     this.#happen({ kind: 'proved' })
     if (!this.isOpen || session === undefined) return // ended while it was judged
-    this.#answer(frame, encode(operations.prove.response, opened))
+    const { request } = reply
+    reply.done(encodeFrame({ code: answers.done, request }, operations.prove.response, opened))
     this.#rate = this.#host.deviceRates.of(session.device.number, this.#now())
     this.deadline = this.#now() + limits.heartbeatMs
     this.#host.watch(this)
@@ -298,25 +291,27 @@ export class Connection implements Deadlined {
   }
 
   #say(name: 'hello', hello: Hello): void {
-    this.#wire.send(writeFrame({ code: events[name].code, request: 0, body: encode(events[name].body, hello) }))
+    this.#wire.send(encodeFrame({ code: events[name].code, request: 0 }, events[name].body, hello))
   }
 
-  #answer({ request, body: { length } }: Frame, body: Uint8Array): void {
-    this.#done(request, length)
+  /** What was asked is answered, by this frame. */
+  answer({ request, bytes, route, timed }: Reply, frame: Uint8Array): void {
+    this.#done(request, bytes)
+    timed?.()
+    if (route?.name === 'send' || route?.name === 'commit') this.#host.figures.acceptedMessages += 1
     if (this.#isClosing) return
-    this.#wire.send(writeFrame({ code: answers.done, request, body }))
+    this.#wire.send(frame)
     if (this.#wire.backlog > this.#host.limits.backlogBytesEnd) this.end('busy')
     this.#endIfIdle()
   }
 
-  #refuse({ request, code, body: { length } }: Frame, error: unknown): void {
-    this.#done(request, length)
+  refuse({ request, bytes, route }: Reply, error: unknown): void {
+    this.#done(request, bytes)
     const refusal = refusalOf(error)
     this.#host.figures.refused(refusal.reason)
-    if (refusal.reason === 'internal' || refusal.reason === 'damaged')
-      this.#host.failed(this.#host.routes[code]?.name ?? 'prove', error)
+    if (refusal.reason === 'internal' || refusal.reason === 'damaged') this.#host.failed(route?.name ?? 'prove', error)
     if (this.#isClosing) return
-    this.#wire.send(writeFrame({ code: answers.refused, request, body: encode(Refusal, refusal) }))
+    this.#wire.send(encodeFrame({ code: answers.refused, request }, Refusal, refusal))
     this.#endIfIdle()
   }
 
@@ -395,6 +390,32 @@ export class Connection implements Deadlined {
 
   #now(): number {
     return this.#host.services.clock.monotonicMs()
+  }
+}
+
+/** What a request's outcome is told to: there is one for each without an answer. */
+class Reply implements Outcome<Uint8Array> {
+  readonly request: number
+  /** Bytes of the request. */
+  readonly bytes: number
+  readonly route: Route | undefined
+  /** Called when it was accepted, for some of those whose time is taken. */
+  timed: (() => void) | undefined
+  readonly #connection: Connection
+
+  constructor(connection: Connection, { request, body }: Frame, route: Route | undefined) {
+    this.#connection = connection
+    this.request = request
+    this.bytes = body.length
+    this.route = route
+  }
+
+  done(frame: Uint8Array): void {
+    this.#connection.answer(this, frame)
+  }
+
+  failed(error: unknown): void {
+    this.#connection.refuse(this, error)
   }
 }
 

@@ -63,6 +63,12 @@ export interface Boxes {
   readonly handshake: number
 }
 
+/** A box, and whose it is; undefined for a device's own. */
+export interface Place {
+  readonly box: number
+  readonly conversation: ConversationId | undefined
+}
+
 /** A conversation in memory: one object while anybody holds it. What is under way is in it already. */
 export interface Conversation {
   readonly id: ConversationId
@@ -70,6 +76,8 @@ export interface Conversation {
   readonly key: string
   readonly number: number
   readonly boxes: Boxes
+  /** Where its application messages lie. */
+  readonly applications: Place
   state: ConversationState
   /** The state that is on disk; undefined before the first. */
   durable: ConversationState | undefined
@@ -101,6 +109,7 @@ export function newConversation(
     key: keyOf(id),
     number,
     boxes,
+    applications: { box: boxes.application, conversation: id },
     state,
     durable,
     sequence,
@@ -152,12 +161,13 @@ export function encodeConversation(
 }
 
 export function decodeConversation(bytes: Uint8Array): {
+  id: ConversationId
   number: number
   sequence: number
   state: ConversationState
 } {
-  const { id: _, number, sequence, ...fields } = decode(Kept, bytes)
-  return { number, sequence, state: withAudience(fields) }
+  const { id, number, sequence, ...fields } = decode(Kept, bytes)
+  return { id, number, sequence, state: withAudience(fields) }
 }
 
 /** Whether a device may read what stands at a sequence. */

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type ConversationId, limits, RefusedError } from '@messageu/protocol/v3'
 import type { Archive } from '../archive.ts'
 import { boxOf } from './boxes.ts'
-import { mayRead } from './conversation.ts'
+import { mayRead, type Place } from './conversation.ts'
 import type { Ledgers } from './ledgers.ts'
 import { Letter } from './letters.ts'
 import { type Found, Mailbox } from './mailbox.ts'
@@ -18,12 +18,6 @@ const messagesPerRead = 256
 const bytesPerRead = 2 ** 18
 /** When a session comes back whose messages could not be read. */
 const failedMs = 5_000
-
-/** A box, and whose it is; undefined for a device's own. */
-export interface Place {
-  readonly box: number
-  readonly conversation: ConversationId | undefined
-}
 
 export interface DeliveriesParts {
   readonly archive: Archive

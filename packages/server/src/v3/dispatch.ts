@@ -1,26 +1,27 @@
-import { type Codec, decode, encode } from '@messageu/protocol'
-import { type Caller, frameHeadBytes, limits, type OperationName, operations } from '@messageu/protocol/v3'
-import type { AskerOf, Handler, RequestOf, ResponseOf, Services, Session } from './services.ts'
+import { type Codec, decode, decodeInPlace } from '@messageu/protocol'
+import { answers, type Caller, encodeFrame, type Frame, type OperationName, operations } from '@messageu/protocol/v3'
+import { isLater, type Outcome } from './later.ts'
+import type { AskerOf, DirectHandler, Handler, RequestOf, ResponseOf, Services, Session } from './services.ts'
 
 /** What is served here; `prove` is the session's own business. */
 type ServedName = Exclude<OperationName, 'prove'>
-export type Handlers = { readonly [N in ServedName]: Handler<N> }
+export type Handlers = { readonly [N in ServedName]: Handler<N> | DirectHandler<N> }
+
+/** The operations that a `DirectHandler` may serve. */
+const inPlace: ReadonlySet<ServedName> = new Set(['send'])
 
 /** Whoever asks: everybody has an address, and who has proved a session has that as well. */
 type Asker = { readonly remote: string } | (Session & { readonly remote: string })
 
 /** One operation between its bytes. */
-interface Route {
+export interface Route {
   readonly name: OperationName
   readonly caller: Caller
-  /** Throws `malformed` for what is no such request; everything else comes through the callbacks, one of them once. */
-  serve(
-    services: Services,
-    asker: Asker,
-    body: Uint8Array,
-    done: (answer: Uint8Array) => void,
-    failed: (error: unknown) => void,
-  ): void
+  /**
+   * Throws `malformed` for what is no such request; everything else is told, the answer as a frame for `request`. The
+   * bytes of the body must stay as they are until then.
+   */
+  serve(services: Services, asker: Asker, frame: Frame, reply: Outcome<Uint8Array>): void
 }
 
 /** The routes by their code. */
@@ -29,39 +30,64 @@ export type Routes = readonly (Route | undefined)[]
 export function routesTo(handlers: Handlers): Routes {
   const routes: (Route | undefined)[] = []
   for (const name of Object.keys(operations) as OperationName[])
-    if (name !== 'prove') routes[operations[name].code] = routeTo(name, handlers[name] as Handler<typeof name>)
+    if (name !== 'prove') routes[operations[name].code] = routeTo(name, handlers[name] as Handlers[typeof name])
   return routes
 }
 
-function routeTo<N extends ServedName>(name: N, handler: Handler<N>): Route {
+function routeTo<N extends ServedName>(name: N, handler: Handlers[N]): Route {
   const { caller } = operations[name]
   // the codecs of one row belong together: that is what the table says
   const request = operations[name].request as Codec<unknown> as Codec<RequestOf<N>>
   const response = operations[name].response as Codec<unknown> as Codec<ResponseOf<N>>
+  const decodeRequest = inPlace.has(name) ? decodeInPlace : decode
   return {
     name,
     caller,
-    serve(services, asker, body, done, failed) {
+    serve(services, asker, frame, reply) {
       // a Session wherever the table asks for one: the connection has seen to it
-      const outcome = handler(services, asker as AskerOf<N>, decode(request, body))
-      const answer = (value: ResponseOf<N>): void => {
-        const bytes = encoded(response, value)
-        if (bytes instanceof Error) failed(bytes)
-        else done(bytes)
-      }
-      if (outcome instanceof Promise) outcome.then(answer, failed)
-      else answer(outcome)
+      const outcome = handler(services, asker as AskerOf<N>, decodeRequest(request, frame.body))
+      const encoding = new Encoding(response, frame.request, reply)
+      if (outcome instanceof Promise)
+        outcome.then(
+          (value) => encoding.done(value),
+          (error: unknown) => encoding.failed(error),
+        )
+      else if (isLater(outcome)) outcome.tell(encoding)
+      else encoding.done(outcome)
     },
   }
 }
 
-/** An answer that does not fit its own codec, or a frame, is a mistake of ours, not the peer's: it must not pass for `malformed`. */
-function encoded<T>(codec: Codec<T>, value: T): Uint8Array | Error {
+/** Makes an answer a frame. */
+class Encoding<T> implements Outcome<T> {
+  readonly #codec: Codec<T>
+  readonly #request: number
+  readonly #reply: Outcome<Uint8Array>
+
+  constructor(codec: Codec<T>, request: number, reply: Outcome<Uint8Array>) {
+    this.#codec = codec
+    this.#request = request
+    this.#reply = reply
+  }
+
+  done(value: T): void {
+    const frame = framed(this.#codec, this.#request, value)
+    if (frame instanceof Error) this.#reply.failed(frame)
+    else this.#reply.done(frame)
+  }
+
+  failed(error: unknown): void {
+    this.#reply.failed(error)
+  }
+}
+
+/**
+ * An answer that does not fit its own codec, or a frame, is a mistake of ours, not the peer's: it must not pass for
+ * `malformed`.
+ */
+function framed<T>(codec: Codec<T>, request: number, value: T): Uint8Array | Error {
   try {
-    const bytes = encode(codec, value)
-    return bytes.length + frameHeadBytes <= limits.frameBytesMax
-      ? bytes
-      : new Error(`an answer of ${bytes.length} bytes`)
+    return encodeFrame({ code: answers.done, request }, codec, value)
   } catch (error) {
     return new Error('an answer cannot be encoded', { cause: error })
   }

@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import { type ConversationId, deliveryKinds, events, frameHeadBytes } from '@messageu/protocol/v3'
 
 type LetterKind = keyof typeof deliveryKinds
@@ -110,12 +110,16 @@ export class Letter {
   }
 
   /**
-   * Tells this message from any other that has its number: conversation, generation, epoch, kind and what is sealed. To
-   * be asked for before `accept`, whose fields stand for the epoch meanwhile.
+   * Tells this message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind and
+   * what is sealed, and its length. Whoever makes another message of the same digest deceives only itself: the answer is
+   * that to its own first one. To be asked for before `accept`, whose fields stand for the epoch meanwhile.
    */
   digest(epoch: number): Uint8Array {
     this.accept(epoch, 0)
-    return hash('sha256', this.#bytes.subarray(at.conversation, -senderBytes), 'buffer').subarray(0, 8)
+    const digest = Buffer.allocUnsafe(8)
+    digest.writeUInt32LE(crc32(this.#bytes.subarray(at.conversation, -senderBytes)), 0)
+    digest.writeUInt32LE(this.sealedBytes, 4)
+    return digest
   }
 
   /** Its place in the conversation, and the server's time. */

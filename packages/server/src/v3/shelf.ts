@@ -1,7 +1,7 @@
 import assert from 'node:assert'
 import { decode, encode, u64 } from '@messageu/protocol'
 import type { ConversationId } from '@messageu/protocol/v3'
-import type { Archive, ObjectChange, Step, Stepped } from '../archive.ts'
+import type { Archive, ObjectChange, Step, Stepped, Told } from '../archive.ts'
 import {
   type Conversation,
   type ConversationState,
@@ -95,24 +95,23 @@ export class Shelf {
   }
 
   /** Takes a conversation to its next sequence, by one message: its state stays. */
-  append(conversation: Conversation, step: Step, onDurable: OnDurable): Promise<Stepped> {
+  append(conversation: Conversation, step: Step, told: Told): void {
     assert(this.holds(conversation), 'nothing was waited for since the decision')
     const { state, sequence, failures } = conversation
     conversation.sequence = sequence + 1
     conversation.underWay += 1
-    return this.#archive.step(step).then(
-      (stepped) => {
+    this.#archive.take(step, {
+      durable: (stepped) => {
         conversation.underWay -= 1
         conversation.durableSequence = sequence + 1
-        onDurable(stepped.positions)
-        return stepped
+        told.durable(stepped)
       },
-      (error: unknown) => {
+      refused: (error) => {
         conversation.underWay -= 1
         this.#undo(conversation, state, sequence, failures)
-        throw error
+        told.refused(error)
       },
-    )
+    })
   }
 
   /** Does something about what lies in the boxes, while the conversation itself stays as it is. */
@@ -140,31 +139,32 @@ export class Shelf {
     conversation.sequence = sequence
     conversation.underWay += 1
     this.#ledgers.apply(conversation.number, memberships, 'after')
-    const done = this.#archive
-      .step({
-        ...step,
-        objects: [
-          ...objects,
-          { kind: 'conversation', key: id, value: encodeConversation(conversation, state, sequence) },
-          ...memberships.map((change) => membershipObject(conversation, change)),
-        ],
-      })
-      .then(
-        (stepped) => {
+    const whole: Step = {
+      ...step,
+      objects: [
+        ...objects,
+        { kind: 'conversation', key: id, value: encodeConversation(conversation, state, sequence) },
+        ...memberships.map((change) => membershipObject(conversation, change)),
+      ],
+    }
+    const done = new Promise<Stepped>((resolve, reject) =>
+      this.#archive.take(whole, {
+        durable: (stepped) => {
           conversation.underWay -= 1
           conversation.durable = state
           conversation.durableSequence = sequence
           this.#noteEnds(state, sequence, stepped.positions.at(-1))
           this.#ledgers.apply(conversation.number, memberships, 'after')
           onDurable(stepped.positions)
-          return stepped
+          resolve(stepped)
         },
-        (error: unknown) => {
+        refused: (error) => {
           conversation.underWay -= 1
           this.#undo(conversation, before, sequenceBefore, failures)
-          throw error
+          reject(error)
         },
-      )
+      }),
+    )
     conversation.settled = done.then(
       () => undefined,
       () => undefined,
@@ -221,10 +221,10 @@ export class Shelf {
     return loading
   }
 
-  async #read(id: ConversationId, key: string): Promise<Conversation | undefined> {
-    const bytes = await this.#archive.get('conversation', id)
+  async #read(asked: ConversationId, key: string): Promise<Conversation | undefined> {
+    const bytes = await this.#archive.get('conversation', asked)
     if (bytes === undefined) return this.#get(key) // or it was begun meanwhile
-    const { number, sequence, state } = decodeConversation(bytes)
+    const { id, number, sequence, state } = decodeConversation(bytes)
     const conversation = newConversation(id, number, state, { durable: state, sequence })
     // an end that was not noted before the restart stands before what is newest now
     const newest = Math.max(...Object.values(conversation.boxes).map((box) => this.#archive.newestOf(box)))

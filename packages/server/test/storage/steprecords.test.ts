@@ -55,8 +55,10 @@ function passed(placed: PlacedStep, positions: number[], at: number) {
   producer.claim(64, 9) // so that offsets matter
   const sealed: number[] = []
   const place = producer.claim(stepRecordBytes(placed), recordKinds.step) as number
-  writeStep(producer, place, { positions, at }, placed, (index, offset) => {
-    sealed[index] = offset
+  writeStep(producer, place, { positions, at }, placed, {
+    sealedAt(index, offset) {
+      sealed[index] = offset
+    },
   })
   producer.claim(16, 9) // what a step would write beyond its end is overwritten
   producer.publish()

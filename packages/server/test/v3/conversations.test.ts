@@ -235,12 +235,12 @@ for (const kind of ['memory', 'sqlite'])
       const [alice, bob] = [...world.person('a'), ...world.person('b')] as [Phone, Phone]
       const conversation = await world.group(alice, bob)
       const { archive } = world
-      const step = archive.step.bind(archive)
+      const take = archive.take.bind(archive)
       const outcome = Promise.withResolvers<never>()
-      archive.step = () => outcome.promise
+      archive.take = (_, { refused }) => void outcome.promise.catch(refused)
       const one = alice.commit(conversation, [alice, bob])
       await settled()
-      archive.step = step
+      archive.take = take
       let isAnswered = false
       const other = bob.commit(conversation, [alice, bob]).finally(() => {
         isAnswered = true

@@ -15,8 +15,9 @@ import {
   readFrames,
   type SendId,
 } from '@messageu/protocol/v3'
-import type { Archive, Step, Stepped } from '../../src/archive.ts'
+import type { Archive, Step, Stepped, Told } from '../../src/archive.ts'
 import { type ConversationsOptions, type OpenConversations, openConversations } from '../../src/v3/conversations.ts'
+import { isLater, type Later } from '../../src/v3/later.ts'
 import { GivenNumbers } from '../../src/v3/numbers.ts'
 import { OpenSessions } from '../../src/v3/open-sessions.ts'
 import { acknowledge } from '../../src/v3/operations/acknowledge.ts'
@@ -167,8 +168,11 @@ export class Phone {
       services: Services,
       session: Session,
       request: RequestOf<N>,
-    ) => Promise<ResponseOf<N>> | ResponseOf<N> // the handler of that name
-    return (async () => handler(this.#world.services, session, request))()
+    ) => Promise<ResponseOf<N>> | Later<ResponseOf<N>> | ResponseOf<N> // the handler of that name
+    return (async () => {
+      const outcome = handler(this.#world.services, session, request)
+      return isLater(outcome) ? new Promise((done, failed) => outcome.tell({ done, failed })) : outcome
+    })()
   }
 
   /** A session, with credit for everything unless told otherwise. */
@@ -388,19 +392,24 @@ export class ConversationsWorld implements AsyncDisposable {
   #failingArchive(): Archive {
     const archive = this.archive
     let refusal: ProtocolError | undefined
-    const step = async (each: Step): Promise<Stepped> => {
-      if (refusal === undefined && !this.failing(each)) return archive.step(each)
+    const refusalOf = (each: Step): ProtocolError | undefined => {
+      if (refusal === undefined && !this.failing(each)) return undefined
       refusal ??= new ProtocolError('storage-full', 'as the test wants it')
-      const error = refusal
       setImmediate(() => {
         refusal = undefined
       })
-      await Promise.resolve()
-      throw error
+      return refusal
     }
+    const take = (each: Step, told: Told): void => {
+      const error = refusalOf(each)
+      if (error === undefined) archive.take(each, told)
+      else void Promise.resolve().then(() => told.refused(error))
+    }
+    const step = (each: Step): Promise<Stepped> => new Promise((durable, refused) => take(each, { durable, refused }))
     return new Proxy(archive, {
       get(target, name) {
         if (name === 'step') return step
+        if (name === 'take') return take
         const value: unknown = Reflect.get(target, name)
         return typeof value === 'function' ? value.bind(target) : value
       },
