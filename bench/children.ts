@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** What a child can be asked to do, by name; arguments and results travel as plain values. */
 export type Tasks = Record<string, (argument: never) => unknown>
@@ -54,10 +54,13 @@ export class Child<T extends Tasks> implements AsyncDisposable {
     return result as Awaited<ReturnType<T[N]>>
   }
 
-  /** CPU time so far, in microseconds: user and system, all threads. */
+  /** CPU time so far, in microseconds, of all threads that there are: the system counts it by the nanosecond for each. */
   cpuUs(): number {
-    const fields = readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-    return (Number(fields[11]) + Number(fields[12])) * 10_000
+    const threads = `/proc/${this.#process.pid}/task`
+    const nanoseconds = readdirSync(threads).map((id) =>
+      Number(readFileSync(`${threads}/${id}/schedstat`, 'utf8').split(' ')[0]),
+    )
+    return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000
   }
 
   /** Resident memory in bytes: now, and the highest since `resetPeak`. */

@@ -98,7 +98,7 @@ class Sink {
   }
 
   done(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length)
+    return this.#length === this.#bytes.length ? this.#bytes : this.#bytes.subarray(0, this.#length)
   }
 
   #advance(count: number): number {

@@ -7,8 +7,8 @@ const slotsAtFirst = 8
 
 interface UnderWay {
   readonly record: SentRecord
-  /** Its id as a key. */
-  readonly key: string
+  /** Another one whose id begins alike. */
+  alike: UnderWay | undefined
   waiting: (() => void)[] | undefined
 }
 
@@ -21,8 +21,8 @@ export class DeviceSends implements Sends {
   readonly #slots = new SentSlots(slotsAtFirst)
   #slotsById = new SlotsById(slotsAtFirst)
   readonly #underWay = new Map<number, UnderWay>()
-  /** The same by their ids. */
-  readonly #underWayById = new Map<string, SentRecord>()
+  /** The same by how their ids begin. */
+  readonly #underWayById = new Map<number, UnderWay>()
   readonly recent: ReadonlyMap<number, SentRecord>
   /** Of durable sends. */
   #highestDurable = 0
@@ -55,8 +55,8 @@ export class DeviceSends implements Sends {
   }
 
   withId(id: SendId): SentRecord | undefined {
-    const underWay = this.#underWayById.size > 0 ? this.#underWayById.get(keyOf(id)) : undefined
-    if (underWay !== undefined) return underWay
+    for (let each = this.#underWayById.get(beginningOf(id)); each !== undefined; each = each.alike)
+      if (Buffer.compare(each.record.id, id) === 0) return each.record
     const slot = this.#slotsById.find(id, (each) => this.#slots.hasId(each, id))
     return slot === undefined ? undefined : this.#slots.get(slot, this.#device)
   }
@@ -70,9 +70,10 @@ export class DeviceSends implements Sends {
   }
 
   begin(record: SentRecord): void {
-    const key = keyOf(record.id)
-    this.#underWay.set(record.number, { record, key, waiting: undefined })
-    this.#underWayById.set(key, record)
+    const beginning = beginningOf(record.id)
+    const underWay: UnderWay = { record, alike: this.#underWayById.get(beginning), waiting: undefined }
+    this.#underWay.set(record.number, underWay)
+    this.#underWayById.set(beginning, underWay)
     this.#highest = Math.max(this.#highest, record.number)
   }
 
@@ -126,14 +127,26 @@ export class DeviceSends implements Sends {
     const underWay = this.#underWay.get(number)
     if (underWay === undefined) return
     this.#underWay.delete(number)
-    this.#underWayById.delete(underWay.key)
+    this.#forgetId(underWay)
     if (underWay.waiting !== undefined) for (const resolve of underWay.waiting) resolve()
+  }
+
+  #forgetId(underWay: UnderWay): void {
+    const beginning = beginningOf(underWay.record.id)
+    const first = this.#underWayById.get(beginning)
+    if (first !== underWay) {
+      for (let each = first; each !== undefined; each = each.alike)
+        if (each.alike === underWay) each.alike = underWay.alike
+    } else if (underWay.alike === undefined) this.#underWayById.delete(beginning)
+    else this.#underWayById.set(beginning, underWay.alike)
   }
 }
 
-/** An id as a key of a map. */
-function keyOf(id: SendId): string {
-  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('latin1')
+/** 30 bits of an id, which are a key that costs nothing. */
+function beginningOf(id: SendId): number {
+  let beginning = (id[3] as number) & 0x3f
+  for (let i = 2; i >= 0; i--) beginning = (beginning << 8) | (id[i] as number)
+  return beginning
 }
 
 /** The records as a map; each look makes one anew. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { ProtocolError } from '@messageu/protocol'
 import { limits } from '../limits.ts'
@@ -7,6 +8,8 @@ import type { WriterStart } from './writer.ts'
 
 /** Bytes of records for which the writer is woken in the middle of a turn of the event loop. */
 const announceBytes = 16_384
+/** Records whose end is told in one turn of the event loop: about a millisecond of work. */
+const toldPerTurn = 256
 
 /** A record on its way to the disk. */
 export interface Commit {
@@ -112,7 +115,7 @@ export class WriterThread {
   /** Ends it at once: whoever waits for something that is not known to be durable is told `error`. */
   fail(error: Error): void {
     if (this.#isOver) return
-    this.#settle()
+    this.#settle(this.#underWay.length)
     this.#ended = error
     this.#refuseAll(error)
     this.#rejectFailed(error)
@@ -167,16 +170,20 @@ export class WriterThread {
   async #watch(): Promise<void> {
     while (!this.#isOver) {
       await this.ring.progress()
-      this.#settle()
+      while (this.#settle(toldPerTurn)) await nextTurn()
     }
   }
 
-  /** Tells everybody what became of what the writer has consumed. */
-  #settle(): void {
+  /**
+   * Tells what became of what the writer has consumed, to so many at most unless something has failed. Returns whether
+   * there is more to tell.
+   */
+  #settle(most: number): boolean {
     const { durable, failure } = this.ring.outcome()
     const underWay = this.#underWay
+    const end = Math.min(underWay.length, failure === undefined ? most : underWay.length)
     let settled = 0
-    for (; settled < underWay.length && (underWay[settled] as Waiting).end <= durable; settled++)
+    for (; settled < end && (underWay[settled] as Waiting).end <= durable; settled++)
       (underWay[settled] as Waiting).commit.durable()
     if (settled > 0) this.#underWay = underWay.slice(settled)
     if (failure !== undefined) this.#refuseAll(refusalOf(failure.code))
@@ -184,7 +191,9 @@ export class WriterThread {
       this.#queue.shift()
       this.#queuedBytes -= queuedBytesOf(first)
     }
-    if (this.#underWay.length === 0) this.#drained?.()
+    const [first] = this.#underWay
+    if (first === undefined) this.#drained?.()
+    return first !== undefined && first.end <= durable
   }
 }
 

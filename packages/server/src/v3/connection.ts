@@ -26,12 +26,15 @@ import type { ServerIdentity } from './identity.ts'
 import type { Outcome } from './later.ts'
 import type { V3Limits } from './limits.ts'
 import type { OpenSessions } from './open-sessions.ts'
+import type { Pace, Paced } from './pace.ts'
 import { judgeProof, mayOpen, type Place, unproved } from './prove.ts'
 import { ProvedSession } from './proved-session.ts'
 import type { Bucket, Rates } from './rates.ts'
 import type { Device, Services } from './services.ts'
 import { type Ending, endings, next, type SessionEvent, type SessionState } from './session.ts'
 import { type Turn, Wire } from './wire.ts'
+
+const none: readonly Frame[] = []
 
 /** What the listener shares with every connection. */
 export interface ConnectionHost {
@@ -43,6 +46,7 @@ export interface ConnectionHost {
   readonly limits: V3Limits
   readonly figures: Figures
   readonly turn: Turn
+  readonly pace: Pace
   /** What is asked without a proof, by address; `undefined` for those who may ask without limit. */
   strangerRate(remote: string): Bucket | undefined
   readonly deviceRates: Rates<number>
@@ -66,7 +70,7 @@ export interface Peer {
  * One WebSocket: says hello, hears one proof, and then serves the requests of one device. What it is in comes from
  * `next`; what follows from that is done here. Protocol 3 §2 and §3.
  */
-export class Connection implements Deadlined {
+export class Connection implements Deadlined, Paced {
   deadline: number
   readonly remote: string
   readonly #socket: WebSocket
@@ -76,6 +80,8 @@ export class Connection implements Deadlined {
   readonly #wire: Wire
   /** Numbers of the requests without an answer. */
   readonly #outstanding = new Set<number>()
+  /** What has come and was not begun. */
+  #frames = none
   #state: SessionState
   #session: ProvedSession | undefined
   #rate: Bucket | undefined
@@ -153,11 +159,21 @@ export class Connection implements Deadlined {
     }
     const message = data as Buffer // `nodebuffer` is the type that ws gives unless it is told otherwise
     this.#host.figures.receivedBytes += message.length
-    for (const frame of this.#framesOf(message)) {
-      if (this.#isClosing) return
-      this.#onFrame(frame)
-    }
+    const frames = this.#framesOf(message)
+    const isBehind = this.#frames.length > 0 // then it waits for its turn already
+    this.#frames = isBehind ? [...this.#frames, ...frames] : frames
+    if (!isBehind) this.goOn()
+  }
+
+  /** Begins the requests that have come, as far as the present turn of the event loop allows. */
+  goOn(): void {
+    const frames = this.#frames
+    let begun = 0
+    while (begun < frames.length && !this.#isClosing && this.#host.pace.take()) this.#onFrame(frames[begun++] as Frame)
+    this.#frames = this.#isClosing || begun === frames.length ? none : frames.slice(begun)
+    if (this.#frames.length > 0) this.#host.pace.wait(this)
     if (this.#mustPause()) this.#socket.pause()
+    else this.#readOn()
   }
 
   #framesOf(message: Buffer): Frame[] {
@@ -355,7 +371,12 @@ export class Connection implements Deadlined {
 
   /** Whether more is under way, or waits to be taken by the peer, than lets us read on. */
   #mustPause(): boolean {
-    return this.#outstanding.size >= limits.outstandingMax || this.#wire.backlog > this.#host.limits.backlogBytesMax
+    const isBehind = this.#frames.length > 0
+    return (
+      isBehind ||
+      this.#outstanding.size >= limits.outstandingMax ||
+      this.#wire.backlog > this.#host.limits.backlogBytesMax
+    )
   }
 
   #readOn(): void {

@@ -99,6 +99,11 @@ export class Letter {
     return this.#bytes.subarray(0, this.#bytes.length - senderBytes)
   }
 
+  /** Bytes of `content`. */
+  get contentBytes(): number {
+    return this.#bytes.length - at.generation
+  }
+
   /** What is stored in the box of its conversation. */
   get content(): Uint8Array {
     return this.#bytes.subarray(at.generation)

@@ -18,6 +18,7 @@ import { answer, dialledHost, forwardedAddress, isOwnOrigin, type Rejection, rej
 import type { ServerIdentity } from './identity.ts'
 import { type V3Limits, v3Limits } from './limits.ts'
 import type { OpenSessions } from './open-sessions.ts'
+import { Pace } from './pace.ts'
 import type { Place } from './prove.ts'
 import { Rates } from './rates.ts'
 import { sourceOf } from './registrationrates.ts'
@@ -106,6 +107,7 @@ export class V3Listener implements AsyncDisposable {
       limits: this.#limits,
       figures: this.figures,
       turn: new Turn(),
+      pace: new Pace(),
       strangerRate: (remote) => (isLocal(remote) ? undefined : this.#strangers.of(sourceOf(remote), nowMs())),
       deviceRates: new Rates(this.#limits.deviceRate, ratesMax),
       underWay: { bytes: 0 },

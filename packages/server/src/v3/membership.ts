@@ -225,9 +225,10 @@ export function idInUse(): RefusedError {
   return new RefusedError('conversation-exists', 'the id is in use')
 }
 
-function mustTakePart(state: ConversationState, { account, isListed }: Device): void {
+function mustTakePart(state: ConversationState, { account, isListed, number }: Device): void {
   if (!isListed || account.isDisabled) throw notPermitted('the device is not on its list any more')
-  if (!belongs(state, account.number)) throw notPermitted('no such conversation')
+  const isHeard = state.audience.has(number) // then its account belongs to it
+  if (!isHeard && !belongs(state, account.number)) throw notPermitted('no such conversation')
 }
 
 function mustBeGeneration(state: ConversationState, generation: number): void {

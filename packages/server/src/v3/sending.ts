@@ -96,7 +96,7 @@ class SendUnderWay {
       this.#isPaid = true // unless it fails, and then this send has failed
       return strangers.charge(device.account, welcome, sealed.length)
     }
-    ledger.mustHaveRoom(conversation.number, this.#letter.content.length, 'message')
+    ledger.mustHaveRoom(conversation.number, this.#letter.contentBytes, 'message')
     this.#accept(conversation, ledger)
     return undefined
   }
@@ -143,10 +143,9 @@ class SendUnderWay {
     const letter = this.#letter
     const sequence = conversation.sequence + 1
     letter.accept(sequence, clock.nowMs())
-    const { content } = letter
     const sent = { device, number, conversation: conversationNumber, sequence, digest }
-    const message: BoxMessage = { box: boxes.application, id, content, sent }
-    ledger.underWayBytes += content.length
+    const message: BoxMessage = { box: boxes.application, id, content: letter.content, sent }
+    ledger.underWayBytes += letter.contentBytes
     const told = new Acceptance(deliveries, { letter, conversation, state, sequence, ledger }, this)
     shelf.append(conversation, { messages: [message] }, told)
   }
@@ -175,14 +174,14 @@ class Acceptance implements Told {
   durable({ positions, at }: Stepped): void {
     const { letter, conversation, state, sequence, ledger } = this.#accepted
     const position = positions[0] as number // there is one message
-    ledger.underWayBytes -= letter.content.length
+    ledger.underWayBytes -= letter.contentBytes
     this.#deliveries.arrived(letter, position, conversation.applications, state.audience)
     this.#outcome.done({ sequence, position, at })
   }
 
   refused(error: Error): void {
     const { letter, ledger } = this.#accepted
-    ledger.underWayBytes -= letter.content.length
+    ledger.underWayBytes -= letter.contentBytes
     this.#outcome.failed(error)
   }
 }

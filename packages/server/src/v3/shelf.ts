@@ -43,6 +43,8 @@ export class Shelf {
   #young = new Map<string, Conversation>()
   #old = new Map<string, Conversation>()
   #weight = 0
+  /** What was asked for last: a session that sends asks for the same one again and again. */
+  #last: Conversation | undefined
   readonly #loading = new Map<string, Promise<Conversation | undefined>>()
 
   constructor(archive: Archive, ledgers: Ledgers, max: number = weightMax) {
@@ -53,7 +55,10 @@ export class Shelf {
 
   /** What is in memory. */
   peek(id: ConversationId): Conversation | undefined {
-    return this.#get(keyOf(id))
+    const last = this.#last
+    if (last !== undefined && isSame(last.id, id)) return last
+    this.#last = this.#get(keyOf(id))
+    return this.#last
   }
 
   /** Whether this is still the one object for its conversation: to be asked after every wait. */
@@ -188,6 +193,7 @@ export class Shelf {
       conversation.state = before
       return
     }
+    this.#last = undefined
     this.#young.delete(conversation.key)
     this.#old.delete(conversation.key)
   }
@@ -208,6 +214,7 @@ export class Shelf {
     this.#weight += 1 + conversation.state.intervals.length
     if (this.#weight < this.#weightMax) return
     this.#weight = 0
+    this.#last = undefined
     const carried = this.#old.entries().filter(([, { underWay }]) => underWay > 0)
     const young = new Map(carried)
     this.#old = this.#young
@@ -250,6 +257,11 @@ export class Shelf {
     if (there !== undefined) return Math.max(known, there)
     return known + this.#archive.countOf(boxes.application)
   }
+}
+
+function isSame(one: ConversationId, other: ConversationId): boolean {
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false
+  return true
 }
 
 /** What has to be in the step that empties the box of messages: the sequence is told by nothing else then. */
