@@ -45,9 +45,15 @@ export class Accounts {
     return loading
   }
 
-  async byNumber(number: number): Promise<KnownAccount | undefined> {
+  /** What is in memory. */
+  peek(number: number): KnownAccount | undefined {
     const living = this.#byNumber.get(number)
-    if (living !== undefined) return this.#used(living)
+    return living && this.#used(living)
+  }
+
+  async byNumber(number: number): Promise<KnownAccount | undefined> {
+    const living = this.peek(number)
+    if (living !== undefined) return living
     const id = await this.#archive.get('accountNumber', numberKey(number))
     return id && this.byId(stored(AccountId, id))
   }

@@ -64,10 +64,13 @@ export class ArchiveContacts implements Contacts {
   }
 
   async standing(from: Account, to: Account): Promise<Standing> {
+    return from.number === to.number ? 'accepted' : standingAfter(await this.#opinion(to, from))
+  }
+
+  peekStanding(from: Account, to: Account): Standing | undefined {
     if (from.number === to.number) return 'accepted'
-    const { verdict } = await this.#opinion(to, from)
-    if (verdict === 'none') return 'stranger'
-    return verdict === 'accepted' ? 'accepted' : 'blocked'
+    const opinion = this.#opinions.get(pairOf(to, from))
+    return opinion && standingAfter(opinion)
   }
 
   async judge(of: Account, other: Account, verdict: Verdict): Promise<void> {
@@ -184,6 +187,12 @@ export class ArchiveContacts implements Contacts {
     this.#tallies.set(String(of.number), tally)
     return tally
   }
+}
+
+/** How somebody stands with whoever has this opinion. */
+function standingAfter({ verdict }: Opinion): Standing {
+  if (verdict === 'none') return 'stranger'
+  return verdict === 'accepted' ? 'accepted' : 'blocked'
 }
 
 /** The opinion after a verdict: the same one where nothing changes. */

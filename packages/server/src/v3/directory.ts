@@ -67,6 +67,10 @@ export class ArchiveDirectory implements Directory {
     return this.#parts.accounts.byNumber(number)
   }
 
+  peekAccount(number: number): Account | undefined {
+    return this.#parts.accounts.peek(number)
+  }
+
   device(id: DeviceId): Promise<Device | undefined> {
     return this.#parts.accounts.device(id)
   }

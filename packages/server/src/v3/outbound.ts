@@ -31,6 +31,8 @@ export class Outbound {
   acknowledging: Promise<void> | undefined
   #hasToldSo = false
   readonly #unacknowledged = new Map<string, Delivered>()
+  /** The one among them that was pushed last: mostly it is the next one as well. */
+  #last: Delivered | undefined
 
   constructor(session: Session) {
     this.session = session
@@ -47,7 +49,6 @@ export class Outbound {
   }
 
   begin(mailbox: Mailbox): void {
-    this.#mailbox = mailbox
     this.#mailbox = mailbox
     this.delivered = mailbox.place
     this.acknowledged = mailbox.place
@@ -66,17 +67,25 @@ export class Outbound {
     this.credit.bytes -= bytes
     this.delivered = position
     if (conversation === undefined) return
-    const key = keyOf(conversation)
-    const before = this.#unacknowledged.get(key)
-    if (before === undefined) this.#unacknowledged.set(key, { conversation, newest: position })
-    else before.newest = position
+    if (this.#last?.conversation !== conversation) this.#last = this.#deliveredOf(conversation)
+    this.#last.newest = position
   }
 
   /** An acknowledgement is durable. Returns the conversations of which something was delivered and not acknowledged. */
   took(through: number): ConversationId[] {
     this.acknowledged = Math.max(this.acknowledged, through)
     const touched = Array.from(this.#unacknowledged.values(), ({ conversation }) => conversation)
+    this.#last = undefined
     for (const [key, { newest }] of this.#unacknowledged) if (newest <= through) this.#unacknowledged.delete(key)
     return touched
+  }
+
+  #deliveredOf(conversation: ConversationId): Delivered {
+    const key = keyOf(conversation)
+    const known = this.#unacknowledged.get(key)
+    if (known !== undefined) return known
+    const delivered = { conversation, newest: 0 }
+    this.#unacknowledged.set(key, delivered)
+    return delivered
   }
 }

@@ -50,6 +50,8 @@ export type Registered = { account: Account; isNew: boolean }
 export interface Directory {
   account(id: AccountId): Promise<Account | undefined>
   accountByNumber(number: number): Promise<Account | undefined>
+  /** The same, if it is in memory. */
+  peekAccount(number: number): Account | undefined
   /** A device that was ever listed. */
   device(id: DeviceId): Promise<Device | undefined>
   deviceByNumber(number: number): Promise<Device | undefined>
@@ -113,6 +115,8 @@ export type Standing = 'accepted' | 'stranger' | 'blocked'
 export interface Contacts {
   /** How `from` stands with `to`: accounts are their own contacts. */
   standing(from: Account, to: Account): Promise<Standing>
+  /** The same, if nothing has to be read for it. */
+  peekStanding(from: Account, to: Account): Standing | undefined
   /** `of` has decided about `other`; `direct` is what the decision was about. */
   judge(of: Account, other: Account, verdict: 'accept' | 'refuse' | 'block' | 'unblock'): Promise<void>
   /** A stranger has begun a conversation with `to`. Idempotent. Fails with `limited` when too many wait. */

@@ -34,14 +34,18 @@ export class Strangers {
     this.#parts = parts
   }
 
-  /** Undefined where nobody has to be asked. */
-  to(conversation: Conversation, sender: Account, what: 'message' | 'commit'): Promise<Welcomeness> | undefined {
+  /** Undefined where nobody has to be asked. Without a promise where everything is known. */
+  to(
+    conversation: Conversation,
+    sender: Account,
+    what: 'message' | 'commit',
+  ): Promise<Welcomeness> | Welcomeness | undefined {
     switch (conversation.state.kind) {
       case 'own-devices':
       case 'self':
         return undefined
       case 'direct':
-        return this.#inPair(conversation.state, sender, what)
+        return this.#peekPair(conversation.state, sender) ?? this.#inPair(conversation.state, sender, what)
       case 'group': {
         const wary = this.#wary.get(conversation)
         const isKnown = wary !== undefined && wary.roster === conversation.state.roster
@@ -61,6 +65,17 @@ export class Strangers {
     const { id: account, name } = by
     await contacts.noteRequest(by, to, { account, name, conversation, at: clock.nowMs() })
     for (const session of sessions.ofAccount(to)) session.notice({ kind: 'request', body: personOf(by) })
+  }
+
+  /** For two who are known to have accepted each other, which is what most are. */
+  #peekPair({ pair }: ConversationState, sender: Account): Welcomeness | undefined {
+    const { directory, contacts } = this.#parts
+    const number = pair.find((each) => each !== sender.number)
+    const other = number === undefined ? undefined : directory.peekAccount(number)
+    if (other === undefined) return undefined
+    const areFriends =
+      contacts.peekStanding(sender, other) === 'accepted' && contacts.peekStanding(other, sender) === 'accepted'
+    return areFriends ? welcome : undefined
   }
 
   async #inPair(

@@ -420,6 +420,7 @@ export class ConversationsWorld implements AsyncDisposable {
     return {
       account: async (id: AccountId) => this.#accounts.get(hex(id)),
       accountByNumber: async (number: number) => this.#accounts.values().find((each) => each.number === number),
+      peekAccount: (number: number) => this.#accounts.values().find((each) => each.number === number),
       device: async (id: DeviceId) => this.#devices.get(hex(id)),
       deviceByNumber: async (number: number) => this.#devices.values().find((each) => each.number === number),
       onChange: (listener: Parameters<Directory['onChange']>[0]) => {
@@ -431,6 +432,7 @@ export class ConversationsWorld implements AsyncDisposable {
   get #contacts(): Contacts {
     return {
       standing: async (from, to) => (from === to ? 'accepted' : this.regardOf(to, from)),
+      peekStanding: (from, to) => (from === to ? 'accepted' : this.regardOf(to, from)),
       judge: async (of, other, verdict) => {
         if (verdict === 'accept') this.regards(of, other, 'accepted')
       },
