@@ -28,7 +28,8 @@ class Source {
 
   constructor(bytes: Uint8Array, kept: 'copies' | 'views') {
     // a Node Buffer is a Uint8Array whose slice() does not copy: everything below reads a plain view
-    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const isPlain = bytes.constructor === Uint8Array
+    this.bytes = isPlain ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#kept = kept
   }
 

@@ -7,7 +7,9 @@ import {
   bytes,
   type Codec,
   decode,
+  decodeInPlace,
   encode,
+  encodeBehind,
   fixed,
   type Infer,
   list,
@@ -210,8 +212,35 @@ for (const [name, each] of Object.entries(samples)) {
         }),
       )
     })
+
+    test('decoded in place it is the same value, and bytes that are no value are refused as well', () => {
+      fc.assert(
+        fc.property(values, (value) => {
+          const wire = encode(codec, value)
+          assert.deepEqual(decodeInPlace(codec, wire), value)
+          assert.throws(() => decodeInPlace(codec, new Uint8Array(codec.max + 1)), refused)
+        }),
+      )
+    })
+
+    test('encoded behind a head it is the same bytes behind zeros', () => {
+      fc.assert(
+        fc.property(values, fc.nat({ max: 20 }), (value, head) => {
+          const wire = encodeBehind(head, codec, value)
+          assert.deepEqual(wire.subarray(0, head), new Uint8Array(head))
+          assert.deepEqual(Uint8Array.from(wire.subarray(head)), Uint8Array.from(encode(codec, value)))
+        }),
+      )
+    })
   })
 }
+
+test('what is decoded in place lies where it was read', () => {
+  const wire = Buffer.from([9, 2, 0, 0, 0, 1, 2])
+  const value = decodeInPlace(struct({ first: fixed(1), second: bytes({ max: 2 }) }), wire)
+  wire.fill(0x55)
+  assert.deepEqual(value, { first: Uint8Array.of(0x55), second: Uint8Array.of(0x55, 0x55) })
+})
 
 function flipped(input: Uint8Array, place: number, change: number): Uint8Array {
   return input.map((byte, i) => (i === place % input.length ? byte ^ change : byte))

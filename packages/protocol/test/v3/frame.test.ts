@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { type Frame, frameHeadBytes, limits, readFrames, writeFrame } from '../../src/v3/index.ts'
+import { rest, u8 } from '../../src/codec.ts'
+import { encodeFrame, type Frame, frameHeadBytes, limits, readFrames, writeFrame } from '../../src/v3/index.ts'
 import { joined } from '../fuzz.ts'
 
 const malformed = { name: 'ProtocolError', reason: 'malformed' }
@@ -22,6 +23,16 @@ function announcing(length: number, behind = 0): Uint8Array {
 describe('frames', () => {
   test('that are written into one message are read from it, in their order', () => {
     const property = fc.property(messages, (all) => assert.deepEqual(readFrames(joined(...all.map(writeFrame))), all))
+    fc.assert(property)
+  })
+
+  test('are the same when their body is encoded where it stands', () => {
+    const property = fc.property(frames, ({ code, request, body }) =>
+      assert.deepEqual(
+        encodeFrame({ code, request }, rest(u8, { max: 50 }), [...body]),
+        writeFrame({ code, request, body }),
+      ),
+    )
     fc.assert(property)
   })
 

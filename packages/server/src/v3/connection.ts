@@ -34,8 +34,6 @@ import type { Device, Services } from './services.ts'
 import { type Ending, endings, next, type SessionEvent, type SessionState } from './session.ts'
 import { type Turn, Wire } from './wire.ts'
 
-const none: readonly Frame[] = []
-
 /** What the listener shares with every connection. */
 export interface ConnectionHost {
   readonly services: Services
@@ -81,7 +79,7 @@ export class Connection implements Deadlined, Paced {
   /** Numbers of the requests without an answer. */
   readonly #outstanding = new Set<number>()
   /** What has come and was not begun. */
-  #frames = none
+  #frames: Frame[] = []
   #state: SessionState
   #session: ProvedSession | undefined
   #rate: Bucket | undefined
@@ -160,9 +158,12 @@ export class Connection implements Deadlined, Paced {
     const message = data as Buffer // `nodebuffer` is the type that ws gives unless it is told otherwise
     this.#host.figures.receivedBytes += message.length
     const frames = this.#framesOf(message)
-    const isBehind = this.#frames.length > 0 // then it waits for its turn already
-    this.#frames = isBehind ? [...this.#frames, ...frames] : frames
-    if (!isBehind) this.goOn()
+    if (this.#frames.length > 0) {
+      for (const frame of frames) this.#frames.push(frame) // it waits for its turn already
+      return
+    }
+    this.#frames = frames
+    this.goOn()
   }
 
   /** Begins the requests that have come, as far as the present turn of the event loop allows. */
@@ -170,7 +171,8 @@ export class Connection implements Deadlined, Paced {
     const frames = this.#frames
     let begun = 0
     while (begun < frames.length && !this.#isClosing && this.#host.pace.take()) this.#onFrame(frames[begun++] as Frame)
-    this.#frames = this.#isClosing || begun === frames.length ? none : frames.slice(begun)
+    this.#frames = this.#isClosing ? [] : frames.slice(begun)
+    if (this.#isClosing) return
     if (this.#frames.length > 0) this.#host.pace.wait(this)
     if (this.#mustPause()) this.#socket.pause()
     else this.#readOn()

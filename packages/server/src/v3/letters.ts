@@ -47,10 +47,10 @@ export class Letter {
     letter.#writeHead()
     writeU64(bytes, at.position, 0)
     bytes.set(conversation, at.conversation)
-    bytes.writeUInt32LE(generation, at.generation)
+    writeU32(bytes, at.generation, generation)
     letter.accept(0, 0)
     bytes[at.kind] = deliveryKinds[kind]
-    bytes.writeUInt32LE(sealed.length, at.length)
+    writeU32(bytes, at.length, sealed.length)
     bytes.set(sealed, at.sealed)
     writeU64(bytes, at.sealed + sealed.length, sender)
     return letter
@@ -115,15 +115,15 @@ export class Letter {
   }
 
   /**
-   * Tells this message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind and
-   * what is sealed, and its length. Whoever makes another message of the same digest deceives only itself: the answer is
+   * Tells this message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind,
+   * what is sealed and the sender, and the length of what is sealed. Whoever makes another message of the same digest deceives only itself: the answer is
    * that to its own first one. To be asked for before `accept`, whose fields stand for the epoch meanwhile.
    */
   digest(epoch: number): Uint8Array {
     this.accept(epoch, 0)
     const digest = Buffer.allocUnsafe(8)
-    digest.writeUInt32LE(crc32(this.#bytes.subarray(at.conversation, -senderBytes)), 0)
-    digest.writeUInt32LE(this.sealedBytes, 4)
+    writeU32(digest, 0, crc32(this.#bytes)) // what it has in front is the same in all of that length
+    writeU32(digest, 4, this.sealedBytes)
     return digest
   }
 
@@ -139,9 +139,9 @@ export class Letter {
   }
 
   #writeHead(): void {
-    this.#bytes.writeUInt32LE(this.#bytes.length - senderBytes, 0)
+    writeU32(this.#bytes, 0, this.#bytes.length - senderBytes)
     this.#bytes[4] = events.deliver.code
-    this.#bytes.writeUInt32LE(0, 5)
+    writeU32(this.#bytes, 5, 0)
   }
 }
 
@@ -153,8 +153,16 @@ export function sequenceIn(content: Uint8Array): number | undefined {
 }
 
 function writeU64(bytes: Buffer, offset: number, value: number): void {
-  bytes.writeUInt32LE(value >>> 0, offset)
-  bytes.writeUInt32LE(Math.floor(value / 2 ** 32), offset + 4)
+  writeU32(bytes, offset, value >>> 0)
+  writeU32(bytes, offset + 4, Math.floor(value / 2 ** 32))
+}
+
+/** Without the checks of a Buffer's own: a message has a dozen of them. */
+function writeU32(bytes: Uint8Array, offset: number, value: number): void {
+  bytes[offset] = value
+  bytes[offset + 1] = value >>> 8
+  bytes[offset + 2] = value >>> 16
+  bytes[offset + 3] = value >>> 24
 }
 
 function readU64(bytes: Buffer, offset: number): number {
