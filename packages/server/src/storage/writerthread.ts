@@ -117,10 +117,13 @@ export class WriterThread {
     if (this.#isOver) return
     this.#settle(this.#underWay.length)
     this.#ended = error
-    this.#refuseAll(error)
     this.#rejectFailed(error)
-    this.#drained?.()
     this.ring.close()
+    // whoever ends everything because of it has done so by then
+    setImmediate(() => {
+      this.#refuseAll(error)
+      this.#drained?.()
+    })
   }
 
   /** Puts a record into the ring; false if there is no room. */

@@ -102,21 +102,20 @@ export class Shelf {
   /** Takes a conversation to its next sequence, by one message: its state stays. */
   append(conversation: Conversation, step: Step, told: Told): void {
     assert(this.holds(conversation), 'nothing was waited for since the decision')
-    const { state, sequence, failures } = conversation
-    conversation.sequence = sequence + 1
+    const appending = new Appending(this, conversation, told)
+    conversation.sequence += 1
     conversation.underWay += 1
-    this.#archive.take(step, {
-      durable: (stepped) => {
-        conversation.underWay -= 1
-        conversation.durableSequence = sequence + 1
-        told.durable(stepped)
-      },
-      refused: (error) => {
-        conversation.underWay -= 1
-        this.#undo(conversation, state, sequence, failures)
-        told.refused(error)
-      },
-    })
+    this.#archive.take(step, appending)
+  }
+
+  appended({ conversation, sequence }: Appending): void {
+    conversation.underWay -= 1
+    conversation.durableSequence = sequence + 1
+  }
+
+  notAppended({ conversation, state, sequence, failures }: Appending): void {
+    conversation.underWay -= 1
+    this.#undo(conversation, state, sequence, failures)
   }
 
   /** Does something about what lies in the boxes, while the conversation itself stays as it is. */
@@ -256,6 +255,35 @@ export class Shelf {
     const there = message && sequenceIn(message.content)
     if (there !== undefined) return Math.max(known, there)
     return known + this.#archive.countOf(boxes.application)
+  }
+}
+
+/** A message on its way to the disk, and where its conversation stood before it. */
+class Appending implements Told {
+  readonly conversation: Conversation
+  readonly state: ConversationState
+  readonly sequence: number
+  readonly failures: number
+  readonly #shelf: Shelf
+  readonly #told: Told
+
+  constructor(shelf: Shelf, conversation: Conversation, told: Told) {
+    this.#shelf = shelf
+    this.#told = told
+    this.conversation = conversation
+    this.state = conversation.state
+    this.sequence = conversation.sequence
+    this.failures = conversation.failures
+  }
+
+  durable(stepped: Stepped): void {
+    this.#shelf.appended(this)
+    this.#told.durable(stepped)
+  }
+
+  refused(error: Error): void {
+    this.#shelf.notAppended(this)
+    this.#told.refused(error)
   }
 }
 
