@@ -143,6 +143,20 @@ suite('a request', () => {
     )
   })
 
+  test('is answered though others of the same session never are, and behind many that were', async () => {
+    await using world = await startListening({
+      handlers: {
+        requests: () => [],
+        'count-packages': () => Promise.withResolvers<never>().promise,
+      },
+    })
+    using peer = await world.session(world.people.add())
+    peer.ask('count-packages', undefined).catch(() => {}) // it ends with the connection
+    assert.deepEqual(await peer.ask('requests', undefined), [])
+    const many = await Promise.all(Array.from({ length: 100 }, () => peer.ask('requests', undefined)))
+    assert.equal(many.length, 100)
+  })
+
   test('is refused with what has changed and when to come back', async () => {
     const current = { kind: 'list', body: { version: 4, hash: random(32) as Hash } } as const
     await using world = await startListening({
