@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events'
 import { interrupted } from './failure.ts'
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -16,4 +17,11 @@ export function onInterrupt(): { readonly signal: AbortSignal } & Disposable {
       for (const signal of signals) process.off(signal, abort)
     },
   }
+}
+
+/** The promise, or the reason of the signal if that comes first. The wait ends, not the work. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>()
+  using _listener = addAbortListener(signal, () => aborted.reject(signal.reason))
+  return await Promise.race([promise, aborted.promise])
 }

@@ -1,10 +1,8 @@
 import { join } from 'node:path'
-import { Failure } from '../failure.ts'
 import { notice, type Output } from '../output.ts'
 import { showProgress } from '../progress.ts'
 import * as v2 from './client.ts'
 import { identityPath, loadIdentity } from './identity.ts'
-import { limits } from './limits.ts'
 import { tellListed, tellPublicKey, tellReading, tellRegistered, tellSent } from './telling.ts'
 
 /** A client and where its results go. */
@@ -75,30 +73,4 @@ export async function read({ client, output }: Session, save = join(client.dir, 
   }
   if (shown === 0 && !output.json) await notice(output, 'nothing', 'nothing is waiting')
   return unopened.size
-}
-
-/** A text that comes through a pipe. One line break at its end belongs to the pipe. */
-export async function textFrom(input: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of input) {
-    bytes += chunk.length
-    chunks.push(chunk)
-    if (bytes > limits.textSentBytesMax + 1)
-      throw new Failure('too-large', {
-        what: `the text has more than ${limits.textSentBytesMax} bytes`,
-        advice: 'messageu v2 file WHO PATH',
-      })
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-      .decode(Buffer.concat(chunks))
-      .replace(/\r?\n$/, '')
-  } catch (cause) {
-    throw new Failure('bad-text', {
-      what: 'what came through the pipe is not a text in UTF-8',
-      advice: 'convert it (iconv), or send it as a file: messageu v2 file WHO PATH',
-      cause,
-    })
-  }
 }

@@ -47,7 +47,7 @@ export function addV2(program: Command): void {
     'send a text: from the arguments, or through a pipe',
     async (session, { send }, { args }) => {
       const [who = '', ...words] = args
-      await send(session, who, await textOf(words))
+      await send(session, who, await textOf(words, session.client.signal))
     },
   )
   add('file <who> <path>', 'send a file', (session, { file }, { args: [who = '', path = ''] }) =>
@@ -101,21 +101,12 @@ async function sessionOf(command: Command, signal?: AbortSignal): Promise<Sessio
   return session
 }
 
-async function textOf(words: string[]): Promise<string> {
-  const text = words.join(' ')
-  if (words.length > 0 && text !== '-') {
-    // this is how Node shows bytes that it could not decode
-    if (!text.includes('\ufffd')) return text
-    throw new Failure('bad-text', {
-      what: 'the text is not UTF-8',
-      advice: 'check the locale, or pass it through a pipe',
-    })
-  }
-  const { textFrom } = await import('./actions.ts')
-  const piped = words.length === 0 && process.stdin.isTTY ? '' : await textFrom(process.stdin)
-  if (piped !== '' || text === '-') return piped
-  throw new Failure('usage', {
-    what: 'there is no text',
-    advice: 'messageu v2 send WHO TEXT, or pass one through a pipe; - for whatever the pipe has',
+async function textOf(words: string[], signal: AbortSignal | undefined): Promise<string> {
+  const [{ limits }, text] = await Promise.all([import('./limits.ts'), import('../text-input.ts')])
+  return text.textOf(words, {
+    bytesMax: limits.textSentBytesMax,
+    usage: 'messageu v2 send WHO TEXT',
+    instead: 'send it as a file: messageu v2 file WHO PATH',
+    signal,
   })
 }

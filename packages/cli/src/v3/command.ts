@@ -1,18 +1,7 @@
 import { type Command, Option } from 'commander'
 import { Failure } from '../failure.ts'
-import { onInterrupt } from '../interrupt.ts'
-import type { Context } from './context.ts'
-
-interface Options {
-  readonly server?: string
-  readonly wordsFile?: string
-  readonly profile?: string
-  readonly dataDir?: string
-  readonly json?: boolean
-}
-
-/** What a command does with what stands on the line. */
-type Run = (context: Context, given: { args: string[]; options: Options }) => Promise<void>
+import { add, type Options } from './adding.ts'
+import { addConversations } from './conversation-commands.ts'
 
 /** The commands of whoever has an account. Their modules are loaded when one of them runs. */
 export function addV3(program: Command): void {
@@ -59,33 +48,7 @@ export function addV3(program: Command): void {
     const { devices } = await import('./devices.ts')
     await devices(context)
   })
-}
-
-function add(parent: Command, usage: string, description: string, run: Run): Command {
-  return parent
-    .command(usage)
-    .description(description)
-    .addOption(new Option('--profile <name>', 'which of your profiles (default: default)'))
-    .addOption(new Option('--data-dir <folder>', 'where profiles are kept'))
-    .addOption(new Option('--json', 'one JSON object a line, for programs'))
-    .action(async (...given: unknown[]) => {
-      const command = given.at(-1) as Command // commander passes it last
-      await act(run, command.args, command.opts<Options>())
-    })
-}
-
-async function act(run: Run, args: string[], options: Options): Promise<void> {
-  const [{ profileFolder }, { machine }] = await Promise.all([import('./home.ts'), import('./context.ts')])
-  using interruption = onInterrupt()
-  const output = { json: options.json ?? false, out: process.stdout, err: process.stderr }
-  const { signal } = interruption
-  try {
-    await run({ output, folder: profileFolder(options), signal, world: machine }, { args, options })
-  } catch (error) {
-    if (signal.aborted) throw signal.reason
-    const { asClientFailure } = await import('./failing.ts')
-    throw asClientFailure(error)
-  }
+  addConversations(program)
 }
 
 function serverIn({ server = process.env.MESSAGEU_SERVER }: Options): string {

@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs'
 import {
   type AccountRow,
+  Client,
   ClientError,
-  openSession,
-  type Session,
   type SessionEvent,
   systemClock,
   systemRandom,
@@ -12,6 +11,7 @@ import {
 } from '@messageu/client'
 import { nodeTransport, openProfile, type Profile } from '@messageu/client/node'
 import { notice, type Output } from '../output.ts'
+import { alarmSentences } from './alarm-sentences.ts'
 
 /** What every command works with. */
 export interface Context {
@@ -31,38 +31,46 @@ export async function accountIn(folder: string): Promise<AccountRow> {
   return held.account
 }
 
-interface OpenSession extends AsyncDisposable {
-  readonly session: Session
-  /** Ends the command as well when the session is lost: a session comes back for ever, and nobody watches a command do so. */
+interface Connected extends AsyncDisposable {
+  readonly client: Client
+  /** Ends the command as well when the connection is lost, unless it is patient. */
   readonly signal: AbortSignal
 }
 
-/** The session of the profile. What the server says unasked is told; alarms are told before anything else. */
-export async function startSession({ folder, output, signal, world }: Context): Promise<OpenSession> {
+interface Manner {
+  /** Whether this device does what members ought to do by themselves. */
+  readonly tends?: boolean
+  /** Whether it waits for a server that is not there, and comes back when it is lost; nobody watches other commands do so. */
+  readonly isPatient?: boolean
+}
+
+/** The profile at its server. What the server says unasked is told; alarms are told before anything else. */
+export async function connect(
+  { folder, output, signal, world }: Context,
+  { tends = false, isPatient = false }: Manner = {},
+): Promise<Connected> {
   await using opening = new AsyncDisposableStack()
   const { profile } = opening.use(await openExisting(folder))
   const loss = new AbortController()
   const onEvent = (event: SessionEvent): void => {
-    if (event.kind === 'phase' && event.phase.phase === 'lost') loss.abort(event.phase.why)
     if (event.kind === 'incarnation')
       void notice(output, 'restored', 'the server was restored from a copy: what was received before may come again')
+    if (event.kind !== 'phase') return
+    const { phase } = event
+    if (phase.phase === 'ended' || (phase.phase === 'lost' && !isPatient)) loss.abort(phase.why)
+    else if (phase.phase === 'lost')
+      void notice(output, 'lost', `no connection (${phase.why.message}): it is tried again until it is back`)
+    else if (phase.phase === 'open' && isPatient) void notice(output, 'connected', 'connected')
   }
-  const session = opening.use(await openSession({ store: profile.store, world, signal, onEvent }))
-  for (const { kind, name } of await session.alarms())
-    await notice(output, kind, `${name ?? 'an account'}: ${alarms[kind]}`)
+  const either = AbortSignal.any([signal, loss.signal])
+  const patience = isPatient ? 'for-ever' : 'one-attempt'
+  const options = { store: profile.store, world, signal: either, patience, onEvent, tends } as const
+  const client = opening.use(await Client.connect(options))
+  for (const { kind, name } of await client.alarms())
+    await notice(output, kind, `${name ?? 'an account'}: ${alarmSentences[kind]}`)
   const held = opening.move()
-  return {
-    session,
-    signal: AbortSignal.any([signal, loss.signal]),
-    [Symbol.asyncDispose]: () => held.disposeAsync(),
-  }
+  return { client, signal: either, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
-
-const alarms = {
-  'other-account': 'the name stands for another account than before; compare safety numbers before you write',
-  'older-list': 'the server has shown an old device list',
-  'forked-list': 'the server has shown two device lists that contradict each other',
-} as const
 
 /** A profile that has an account. One that is not there is not begun by looking for it. */
 async function openExisting(

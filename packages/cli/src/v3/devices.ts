@@ -1,13 +1,13 @@
 import { tell } from '../output.ts'
-import { type Context, hex, startSession } from './context.ts'
+import { type Context, connect, hex } from './context.ts'
 
 /** The devices on one's own list. */
 export async function devices(context: Context): Promise<void> {
   const { output } = context
-  await using opened = await startSession(context)
-  const { session, signal } = opened
-  const own = hex(session.account.identity.device)
-  const list = await session.ownList({ signal })
+  await using connected = await connect(context)
+  const { client, signal } = connected
+  const own = hex(client.account.identity.device)
+  const list = await client.devices({ signal })
   for (const { device, since } of list.devices) {
     const isThis = hex(device) === own
     await tell(

@@ -3,16 +3,16 @@ import { toBase64url } from '@messageu/protocol/v3'
 import { Failure } from '../failure.ts'
 import { notice, type Output, tell } from '../output.ts'
 import { printable } from '../terminal.ts'
-import { type Context, startSession } from './context.ts'
+import { type Context, connect } from './context.ts'
 
 /** Everybody that the server shows. */
 export async function people(context: Context): Promise<void> {
   const { output } = context
-  await using opened = await startSession(context)
-  const { session, signal } = opened
+  await using connected = await connect(context)
+  const { client, signal } = connected
   let isDirectory = false
   let count = 0
-  for await (const page of session.people({ signal })) {
+  for await (const page of client.people({ signal })) {
     isDirectory = page.isDirectory
     count += page.people.length
     for (const person of page.people) await tellPerson(output, person)
@@ -25,9 +25,9 @@ export async function people(context: Context): Promise<void> {
 /** Whoever has exactly this name, for the same account as ever. */
 export async function person(context: Context, name: string): Promise<void> {
   const { output } = context
-  await using opened = await startSession(context)
-  const { session, signal } = opened
-  const found = await session.find(name, { signal })
+  await using connected = await connect(context)
+  const { client, signal } = connected
+  const found = await client.session.find(name, { signal })
   if (found === undefined)
     throw new Failure('unknown-person', {
       what: `nobody here is called ${name}`,
@@ -39,9 +39,9 @@ export async function person(context: Context, name: string): Promise<void> {
 /** Who has begun a conversation and waits to be accepted. */
 export async function requests(context: Context): Promise<void> {
   const { output } = context
-  await using opened = await startSession(context)
-  const { session, signal } = opened
-  const waiting = await session.requests({ signal })
+  await using connected = await connect(context)
+  const { client, signal } = connected
+  const waiting = await client.requests({ signal })
   for (const { name, account, conversation, at } of waiting)
     await tell(
       output,
