@@ -68,6 +68,7 @@ const failures = {
   unseen:               { exit: 'untrusted' },
   forbidden:            { exit: 'failed' },
   'bad-code':           { exit: 'usage' },
+  unproved:             { exit: 'failed' },
   contested:            { exit: 'failed' },
   interrupted:          { exit: 'interrupted' },
   system:               { exit: 'failed' },

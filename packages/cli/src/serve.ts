@@ -15,9 +15,9 @@ import {
   type SettingName,
   startServer,
 } from '@messageu/server'
-import { renderUnicodeCompact } from 'uqr'
 import { asFailure, Failure, isSystemError } from './failure.ts'
 import { type Output, tell, write } from './output.ts'
+import { qrCode } from './qr-code.ts'
 
 /** What is under way may take this long to finish after SIGTERM; the rest of the ten seconds is for the disk. */
 const graceMs = 7_000
@@ -198,11 +198,9 @@ Version 2, on ${server}:
 Stop with Ctrl-C.`
 }
 
-/** The code is for a camera: it is of no use in a file. */
-function invitation(link: string, { out }: Output): string {
-  const code = 'isTTY' in out && out.isTTY === true ? `\n${renderUnicodeCompact(link)}\n` : ''
+function invitation(link: string, output: Output): string {
   return `
 Invite for the first person, who becomes its administrator (once, within 7 days):
   ${link}
-${code}`
+${qrCode(output, link)}`
 }

@@ -199,6 +199,7 @@ export class FakeSession implements Channel {
   readonly #nonce = decode(Nonce, randomBytes(Nonce.max))
   device: DeviceId | undefined
   credit = { messages: 0, bytes: 0 }
+  isCaughtUp = false
   /** Everything up to here has been delivered in this session. */
   delivered = 0
   isOpen = true
@@ -279,6 +280,9 @@ export class FakeSession implements Channel {
       this.delivered = delivery.position
       this.deliver(delivery)
     }
+    if (this.isCaughtUp || this.credit.messages < 1) return
+    this.isCaughtUp = true
+    this.notice({ kind: 'caught-up', body: undefined })
   }
 
   async #hear(message: Uint8Array): Promise<void> {

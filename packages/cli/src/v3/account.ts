@@ -1,6 +1,7 @@
 import path from 'node:path'
 import {
   type AccountRow,
+  Client,
   ClientError,
   recover as recoverAccount,
   register as registerAccount,
@@ -9,9 +10,12 @@ import {
 import { openProfile, type Profile } from '@messageu/client/node'
 import { accountName, authorityOf, type Link, parseLink, RefusedError, toBase64url } from '@messageu/protocol/v3'
 import { Failure } from '../failure.ts'
+import { unlessAborted } from '../interrupt.ts'
 import { notice, tell } from '../output.ts'
 import { printable } from '../terminal.ts'
 import { accountIn, type Context, hex } from './context.ts'
+import { Labels } from './labels.ts'
+import { show } from './listen.ts'
 import { type KeptWords, wordsForNewAccount, wordsOfAccount } from './words.ts'
 
 /** A new account, with this profile as its first device. */
@@ -42,13 +46,15 @@ export async function register(
     },
     `You are ${printable(name)} on ${hostOf(account)}${account.isAdmin ? ', and its administrator' : ''}.${toldOf(kept)}`,
   )
+  await settle(context, profile)
 }
 
 /** The account that the words belong to, with this profile as its only device. */
 export async function recover(
-  { output, folder, signal, world }: Context,
+  context: Context,
   { server, wordsFile }: { server: string; wordsFile: string | undefined },
 ): Promise<void> {
+  const { output, folder, signal, world } = context
   const link = linkOf(server)
   await using profile = await openProfile(folder)
   await mustBeNew(profile, folder)
@@ -60,6 +66,29 @@ export async function recover(
     `You are ${printable(account.identity.name)} on ${hostOf(account)} again, with this device alone: all others are off the list.
 Earlier messages are not here: no server has what could read them.`,
   )
+  await settle(context, profile, { isBack: true })
+}
+
+/**
+ * Connects once: others can bring the device into conversations from then on. A device that comes back with the words
+ * takes its place in those that there are, and shows who is in them.
+ */
+async function settle(
+  { output, signal, world }: Context,
+  { store }: Profile,
+  { isBack = false }: { isBack?: boolean } = {},
+): Promise<void> {
+  try {
+    await using client = await Client.connect({ store, world, signal, tends: true })
+    await unlessAborted(client.idle(), signal)
+    if (!isBack) return
+    const labels = new Labels(client)
+    for await (const batch of client.arrivals({ signal, untilCaughtUp: true })) await show(output, batch, labels)
+  } catch (error) {
+    const isPassing = error instanceof ClientError || error instanceof RefusedError
+    if (signal.aborted || !isPassing) throw error
+    await notice(output, 'not-ready', `nobody can write to this device yet (${error.message}): messageu listen --once`)
+  }
 }
 
 /** Who this profile is. Asks nobody. */

@@ -28,7 +28,7 @@ export function add(parent: Command, usage: string, description: string, run: Ru
     .addOption(new Option('--json', 'one JSON object a line, for programs'))
     .action(async (...given: unknown[]) => {
       const command = given.at(-1) as Command // commander passes it last
-      await act(run, command.args, command.opts<Options>())
+      await act(run, command.args, command.optsWithGlobals<Options>())
     })
 }
 

@@ -35,7 +35,7 @@ export function eventOf(arrival: Arrival): Fields {
 }
 
 /** What a message says. Of a kind that this version does not know there is only what came. */
-function contentFields({ kind, body }: Content): Fields {
+export function contentFields({ kind, body }: Content): Fields {
   switch (kind) {
     case 'text':
       return { kind, text: body.text }

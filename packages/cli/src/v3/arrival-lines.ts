@@ -22,7 +22,7 @@ async function messageLines({ conversation, from, isOwn, content }: Message, lab
   return `${isOwn ? 'me' : personLabel(from.name)} → ${to}  ${said(content)}`
 }
 
-function said(content: Content): string {
+export function said(content: Content): string {
   switch (content.kind) {
     case 'text':
       return printableText(content.body.text)

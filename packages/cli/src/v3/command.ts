@@ -39,16 +39,75 @@ export function addV3(program: Command): void {
     const { people, person } = await import('./people.ts')
     await (name === undefined ? people(context) : person(context, name))
   })
-  add(program, 'requests', 'who waits to be accepted', async (context) => {
-    const { requests } = await import('./people.ts')
-    await requests(context)
+  addRequests(program)
+  addDevices(program.command('device').description('the devices of this account'))
+  addSafety(program)
+  addConversations(program)
+}
+
+function addRequests(program: Command): void {
+  const requests = add(program, 'requests', 'who waits to be accepted', async (context) => {
+    const people = await import('./people.ts')
+    await people.requests(context)
   })
-  const device = program.command('device').description('the devices of this account')
+  for (const [verdict, description] of [
+    ['accept', 'let somebody write to you, and see what was written so far'],
+    ['refuse', 'do not; they are not told'],
+    ['block', 'nothing more from somebody'],
+    ['unblock', 'they may ask again'],
+  ] as const)
+    add(requests, `${verdict} <name>`, description, async (context, { args: [name = ''] }) => {
+      const { judge } = await import('./people.ts')
+      await judge(context, verdict, name)
+    })
+}
+
+function addDevices(device: Command): void {
   add(device, 'list', 'which devices there are', async (context) => {
     const { devices } = await import('./devices.ts')
     await devices(context)
   })
-  addConversations(program)
+  add(
+    device,
+    'link [offer]',
+    'let another device in; on the new one: become a device of the account whose code this is',
+    async (context, { args: [offer], options }) => {
+      const { joinAccount, offerLink } = await import('./linking.ts')
+      if (offer === undefined) await offerLink(context, { code: options.code, isManager: options.manager ?? false })
+      else await joinAccount(context, offer)
+    },
+  )
+    .addOption(new Option('--code <code>', 'the code that the new device shows (without it: typed, or through a pipe)'))
+    .addOption(new Option('--manager', 'the new device may let others in, and take them off'))
+  add(device, 'remove <id>', 'take a device off the account: by the beginning of its id', async (context, { args }) => {
+    const { removeDevice } = await import('./devices.ts')
+    await removeDevice(context, args[0] ?? '')
+  })
+}
+
+function addSafety(program: Command): void {
+  add(
+    program,
+    'verify <who>',
+    'the safety number with somebody: the same on both sides, or somebody stands between',
+    async (context, { args: [who = ''], options }) => {
+      const { verify } = await import('./safety.ts')
+      await verify(context, who, { confirm: options.confirm ?? false })
+    },
+  ).addOption(new Option('--confirm', 'you have compared it, and it is the same'))
+  const alarms = add(program, 'alarms', 'what you were warned of', async (context) => {
+    const safety = await import('./safety.ts')
+    await safety.alarms(context)
+  })
+  add(
+    alarms,
+    'accept <name>',
+    'from now on the name stands for the account that the alarm told of',
+    async (context, { args: [name = ''] }) => {
+      const { acceptAlarm } = await import('./safety.ts')
+      await acceptAlarm(context, name)
+    },
+  )
 }
 
 function serverIn({ server = process.env.MESSAGEU_SERVER }: Options): string {

@@ -42,12 +42,14 @@ interface Manner {
   readonly tends?: boolean
   /** Whether it waits for a server that is not there, and comes back when it is lost; nobody watches other commands do so. */
   readonly isPatient?: boolean
+  /** Whether the command tells of alarms itself. */
+  readonly isSilent?: boolean
 }
 
 /** The profile at its server. What the server says unasked is told; alarms are told before anything else. */
 export async function connect(
   { folder, output, signal, world }: Context,
-  { tends = false, isPatient = false }: Manner = {},
+  { tends = false, isPatient = false, isSilent = false }: Manner = {},
 ): Promise<Connected> {
   await using opening = new AsyncDisposableStack()
   const { profile } = opening.use(await openExisting(folder))
@@ -66,7 +68,7 @@ export async function connect(
   const patience = isPatient ? 'for-ever' : 'one-attempt'
   const options = { store: profile.store, world, signal: either, patience, onEvent, tends } as const
   const client = opening.use(await Client.connect(options))
-  for (const { kind, name } of await client.alarms())
+  for (const { kind, name } of isSilent ? [] : await client.alarms())
     await notice(output, kind, `${name ?? 'an account'}: ${alarmSentences[kind]}`)
   const held = opening.move()
   return { client, signal: either, [Symbol.asyncDispose]: () => held.disposeAsync() }

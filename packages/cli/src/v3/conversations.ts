@@ -18,7 +18,7 @@ export async function conversations(context: Context, { kind }: { kind?: Known['
 }
 
 /** A conversation as an event has it. */
-function described({ conversation, kind, standing, title, peer, members }: Known): Record<string, unknown> {
+export function described({ conversation, kind, standing, title, peer, members }: Known): Record<string, unknown> {
   return {
     conversation: toBase64url(conversation),
     kind,

@@ -1,3 +1,4 @@
+import { Failure } from '../failure.ts'
 import { tell } from '../output.ts'
 import { type Context, connect, hex } from './context.ts'
 
@@ -16,4 +17,29 @@ export async function devices(context: Context): Promise<void> {
       `${hex(device)}  since version ${since} of the list${isThis ? '  (this device)' : ''}`,
     )
   }
+}
+
+const prefixMin = 4
+
+/** Takes a device off the account and out of every conversation. */
+export async function removeDevice(context: Context, prefix: string): Promise<void> {
+  const { output } = context
+  if (!/^[0-9a-f]+$/i.test(prefix) || prefix.length < prefixMin)
+    throw new Failure('usage', {
+      what: `${prefix} is no beginning of a device id`,
+      advice: `at least ${prefixMin} of the digits that messageu device list shows`,
+    })
+  await using connected = await connect(context, { tends: true })
+  const { client, signal } = connected
+  const list = await client.devices({ signal })
+  const meant = list.devices.filter(({ device }) => hex(device).startsWith(prefix.toLowerCase()))
+  const [only] = meant
+  if (only === undefined || meant.length > 1)
+    throw new Failure('not-found', {
+      what: `${meant.length === 0 ? 'no device of yours begins' : `${meant.length} devices begin`} with ${prefix}`,
+      advice: 'messageu device list',
+    })
+  await client.dropDevice(only.device, { signal })
+  const device = hex(only.device)
+  await tell(output, { event: 'removed', device }, `The device ${device} is off the account: it reads nothing more.`)
 }

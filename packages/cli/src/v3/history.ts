@@ -1,4 +1,5 @@
-import { tell } from '../output.ts'
+import type { Client } from '@messageu/client'
+import { type Output, tell } from '../output.ts'
 import { eventOf } from './arrival-events.ts'
 import { linesOf } from './arrival-lines.ts'
 import { type Context, connect } from './context.ts'
@@ -9,9 +10,16 @@ export async function history(context: Context, who: string, { limit }: { limit:
   const { output } = context
   await using connected = await connect(context)
   const { client, signal } = connected
-  const labels = new Labels(client)
+  await tellHistory({ output, client, labels: new Labels(client) }, who, { limit, signal })
+}
+
+export async function tellHistory(
+  { output, client, labels }: { output: Output; client: Client; labels: Labels },
+  who: string,
+  { limit, signal }: { limit: number; signal: AbortSignal },
+): Promise<void> {
   for (const item of await client.history(who, { limit, signal })) {
     const time = `${new Date(item.at).toISOString().slice(0, 16)}Z`
-    await tell(output, eventOf(item), `${time}  ${output.json ? '' : await linesOf(item, labels)}`)
+    await tell(output, eventOf(item), output.json ? '' : `${time}  ${await linesOf(item, labels)}`)
   }
 }

@@ -22,7 +22,7 @@ export async function listen(context: Context, { once }: { once: boolean }): Pro
 }
 
 /** Prints a batch whole: with the next one asked for it counts as shown. */
-async function show(output: Output, batch: readonly Arrival[], labels: Labels): Promise<void> {
+export async function show(output: Output, batch: readonly Arrival[], labels: Labels): Promise<void> {
   const printed: string[] = []
   for (const arrival of batch)
     printed.push(output.json ? jsonLine(eventOf(arrival)) : `${await linesOf(arrival, labels)}\n`)

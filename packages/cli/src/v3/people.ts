@@ -51,6 +51,22 @@ export async function requests(context: Context): Promise<void> {
   if (waiting.length === 0) await notice(output, 'nobody', 'nobody waits to be accepted')
 }
 
+/** What is decided about somebody; the other devices of the account hear of it. */
+export async function judge(context: Context, verdict: keyof typeof judged, name: string): Promise<void> {
+  const { output } = context
+  await using connected = await connect(context)
+  const { client, signal } = connected
+  await client.judge(name, verdict, { signal })
+  await tell(output, { event: judged[verdict].event, name }, `${printable(name)} ${judged[verdict].words}`)
+}
+
+const judged = {
+  accept: { event: 'accepted', words: 'is accepted: messageu listen shows what was written so far' },
+  refuse: { event: 'refused', words: 'is refused' },
+  block: { event: 'blocked', words: 'is blocked: nothing more comes from there' },
+  unblock: { event: 'unblocked', words: 'may ask again' },
+} as const
+
 function tellPerson(output: Output, { name, account, isOtherAccount }: SeenPerson): Promise<void> {
   const alarm = isOtherAccount ? '  ALARM: another account than before' : ''
   return tell(

@@ -17,12 +17,21 @@ import { judge, markVerified, safetyWith } from './contacts.ts'
 import { type Desk, rowOf, type Wait } from './desk.ts'
 import { admitDevice, dropDevice, type Progress } from './devices.ts'
 import { discover } from './discovering.ts'
-import { accountNamed, conversationFor, conversationWith, describe, type Known, knownConversations } from './finding.ts'
+import {
+  accountNamed,
+  accountToCompare,
+  conversationFor,
+  conversationWith,
+  describe,
+  type Known,
+  knownConversations,
+} from './finding.ts'
 import { addPeople, appoint, createGroup, leave, removePeople, rename } from './groups.ts'
 import type { Arrival, Item, Message, Somebody } from './items.ts'
 import { Keeper } from './keeper.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { Lists } from './lists.ts'
+import { amongOwn } from './managing.ts'
 import { receiverOf } from './receive.ts'
 import { senderOf } from './sender.ts'
 import { Sending } from './sending.ts'
@@ -192,6 +201,14 @@ export class Client implements AsyncDisposable {
     return knownConversations(this.#desk)
   }
 
+  /** The conversation that WHO stands for, among those that are there. */
+  async conversation(who: string, wait: Wait): Promise<Known> {
+    const conversation = await conversationWith(this.#desk, who, wait)
+    const known = await this.describe(conversation)
+    if (known === undefined) throw new ClientError('unknown-conversation', 'there is no such conversation here')
+    return known
+  }
+
   async describe(conversation: ConversationId): Promise<Known | undefined> {
     const row = await rowOf(this.#desk, conversation)
     return row && describe(this.#desk, row)
@@ -261,11 +278,12 @@ export class Client implements AsyncDisposable {
     await judge(this.#desk, this.#sending, { account: await accountNamed(this.#desk, name, wait), verdict }, wait)
   }
 
+  /** Also for a name with an alarm: the number with the account that it stands for now. */
   async safetyWith(
     name: string,
     wait: Wait,
   ): Promise<SafetyNumber & { readonly isVerified: boolean; readonly isConfirmed: boolean }> {
-    return safetyWith(this.#desk, await accountNamed(this.#desk, name, wait), wait)
+    return safetyWith(this.#desk, await accountToCompare(this.#desk, name, wait), wait)
   }
 
   /** The user has compared the safety number with this person. */
@@ -293,6 +311,11 @@ export class Client implements AsyncDisposable {
     const certificate = await readDeviceCode(code)
     await admitDevice(this.#desk, this.#sending, { certificate, isManager, tell }, { signal })
     return certificate.device
+  }
+
+  /** Resolves when the device that has linked this one has brought it among the account's own. */
+  async broughtIn({ signal }: Wait): Promise<void> {
+    await this.#desk.bell.until(async () => (await amongOwn(this.#desk)) !== undefined, signal)
   }
 
   async dropDevice(device: DeviceId, wait: Wait): Promise<void> {

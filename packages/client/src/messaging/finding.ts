@@ -42,6 +42,14 @@ export async function accountNamed(desk: Desk, name: string, wait: Wait): Promis
   return person.account
 }
 
+/** The account to compare safety numbers with: where an alarm says that the name stands for another one, that other one. */
+export async function accountToCompare(desk: Desk, name: string, wait: Wait): Promise<AccountId> {
+  const wanted = accountName(name)
+  for await (const { row } of rowsOf(desk.store, alarmRow))
+    if (row.kind === 'other-account' && row.name === wanted) return row.account
+  return accountNamed(desk, name, wait)
+}
+
 /**
  * The conversation that WHO stands for, opened if need be: a person's exact name, `me` for notes to oneself, `#TITLE` or
  * `#ID` for a group. A title is what somebody wrote, so it never stands for a person.

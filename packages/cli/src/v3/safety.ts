@@ -1,0 +1,66 @@
+import { toBase64url } from '@messageu/protocol/v3'
+import { Failure } from '../failure.ts'
+import { notice, tell } from '../output.ts'
+import { qrCode } from '../qr-code.ts'
+import { printable } from '../terminal.ts'
+import { alarmSentences } from './alarm-sentences.ts'
+import { type Context, connect } from './context.ts'
+
+/** The number that both sides compare, by another way than this one. With `confirm` they have. CONVERSATIONS A 6 */
+export async function verify(context: Context, who: string, { confirm }: { confirm: boolean }): Promise<void> {
+  const { output } = context
+  await using connected = await connect(context)
+  const { client, signal } = connected
+  if (confirm) await client.markVerified(who, { signal })
+  const { digits, payload, isVerified, isConfirmed } = await client.safetyWith(who, { signal })
+  const state = isVerified
+    ? 'You have compared it: it is verified.'
+    : `Not verified. If it is the same on both sides: messageu verify ${printable(who)} --confirm`
+  const list = isConfirmed
+    ? 'Their device list was confirmed by themselves.'
+    : 'Their device list is what the server says; they have not confirmed it by a message yet.'
+  await tell(
+    output,
+    { event: 'safety-number', name: who, digits, payload: toBase64url(payload), isVerified, isConfirmed },
+    `Safety number with ${printable(who)}:\n\n${table(digits)}\n${qrCode(output, payload)}\n${state}\n${list}`,
+  )
+}
+
+/** What the user has been warned of and has not decided about. */
+export async function alarms(context: Context): Promise<void> {
+  const { output } = context
+  await using connected = await connect(context, { isSilent: true })
+  const all = await connected.client.alarms()
+  for (const { kind, name, account, at } of all)
+    await tell(
+      output,
+      { event: 'alarm', alarm: kind, ...(name !== undefined && { name }), account: toBase64url(account), at },
+      `! ALARM: ${printable(name ?? 'an account')}: ${alarmSentences[kind]}`,
+    )
+  if (all.length === 0) await notice(output, 'nothing', 'there are no alarms')
+}
+
+/** From now on the name stands for the account that the alarm told of. */
+export async function acceptAlarm(context: Context, name: string): Promise<void> {
+  const { output } = context
+  await using connected = await connect(context, { isSilent: true })
+  const { client } = connected
+  const isKnown = (await client.alarms()).some((alarm) => alarm.kind === 'other-account' && alarm.name === name)
+  if (!isKnown)
+    throw new Failure('not-found', {
+      what: `there is no alarm that ${name} is another account`,
+      advice: 'messageu alarms',
+    })
+  await client.acceptAccount(name)
+  await tell(
+    output,
+    { event: 'accepted', name },
+    `${printable(name)} stands for the other account from now on. Compare safety numbers: messageu verify ${printable(name)}`,
+  )
+}
+
+/** Twelve groups of five digits, four in a row. */
+function table(digits: string): string {
+  const groups = digits.match(/\d{5}/g) ?? []
+  return [0, 4, 8].map((row) => `  ${groups.slice(row, row + 4).join(' ')}`).join('\n')
+}
