@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly environment?: Readonly<Record<string, string>>
   readonly tracing?: Tracing | undefined
   readonly umask?: number
+  /** Standard input: nothing, unless a test writes to it. */
+  readonly input?: 'ignore' | 'pipe'
 }
 
 /** A run of `messageu`, with what it prints. */
@@ -39,13 +41,16 @@ export class Run {
   out = ''
   err = ''
 
-  constructor(args: readonly string[], { program = launcher, cwd, environment, tracing, umask }: RunOptions) {
+  constructor(
+    args: readonly string[],
+    { program = launcher, cwd, environment, tracing, umask, input = 'ignore' }: RunOptions,
+  ) {
     let command = [process.execPath, program, ...args]
     if (tracing !== undefined) command = straced(command, tracing)
     if (umask !== undefined) command = ['sh', '-c', `umask ${umask.toString(8)}; exec "$@"`, 'sh', ...command]
     const [file = '', ...rest] = command
     this.child = spawn(file, rest, {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input, 'pipe', 'pipe'],
       env: { ...plainEnvironment(), ...environment },
       ...(cwd === undefined ? {} : { cwd }),
     })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
@@ -7,21 +7,10 @@ import { networkInterfaces } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { openProfile } from '@messageu/client/node'
-import { type Ended, events, launcher, messageu } from '../../packages/cli/test/v2/world.ts'
+import { events, launcher } from '../../packages/cli/test/v2/world.ts'
 import { run, ServerProcess, temporaryFolder } from '../serverProcess.ts'
-
-type Folder = Awaited<ReturnType<typeof temporaryFolder>>
-
-/** `messageu` as a script runs it, with the profiles of one test. */
-function shell(folder: Folder, link: string) {
-  const { MESSAGEU_PROFILE: _, ...plain } = process.env
-  const env = { ...plain, MESSAGEU_SERVER: link, MESSAGEU_DATA_DIR: folder.of('profiles') }
-  return (args: readonly string[], input = '') => messageu(args, input, { env })
-}
-
-function first(ended: Ended): Record<string, unknown> {
-  return events(ended)[0] ?? assert.fail(`nothing was told: ${ended.err}`)
-}
+import { first, shell } from './shell.ts'
+import { gathered, hasTerminal, Terminal, turn } from './terminal.ts'
 
 /** An address of this machine that is not loopback: there the client insists on TLS. */
 const outside = Object.values(networkInterfaces())
@@ -227,8 +216,6 @@ describe('without a server', () => {
   })
 })
 
-const hasTerminal = process.platform === 'linux' && isThere('script')
-
 describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util-linux' }, () => {
   test('new words are shown once, and used when somebody says that they are written down', async () => {
     await using folder = await temporaryFolder('memory')
@@ -273,60 +260,3 @@ describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util
         assert.match(terminal.text, /\nerror: interrupted\r?\n/)
       })
 })
-
-/** A run of `messageu` at a pseudo-terminal. */
-class Terminal implements AsyncDisposable {
-  readonly #child: ChildProcess
-  readonly #out: { text: string }
-  readonly ended: Promise<number | null>
-
-  constructor(args: readonly string[]) {
-    const line = [process.execPath, launcher, ...args].map((arg) => `'${arg}'`).join(' ')
-    this.#child = spawn('script', ['-qefc', line, '/dev/null'], { stdio: 'pipe' })
-    this.#out = gathered(this.#child)
-    this.ended = once(this.#child, 'close').then(([code]) => code)
-  }
-
-  get text(): string {
-    return this.#out.text
-  }
-
-  async until(text: string): Promise<void> {
-    while (!this.text.includes(text)) {
-      assert.equal(this.#child.exitCode, null, `ended before it said ${text}: ${this.text}`)
-      await turn()
-    }
-  }
-
-  type(keys: string): void {
-    this.#child.stdin?.write(keys)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill('SIGKILL')
-    await this.ended
-  }
-}
-
-function gathered({ stdout, stderr }: ChildProcess): { text: string } {
-  const gathered = { text: '' }
-  for (const stream of [stdout, stderr])
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      gathered.text += text
-    })
-  return gathered
-}
-
-/** Time for others. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 20))
-}
-
-function isThere(program: string): boolean {
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
