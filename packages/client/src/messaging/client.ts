@@ -48,6 +48,8 @@ export interface ClientOptions {
   readonly tends?: boolean
   /** How long rejoining may fail before a conversation is begun anew, in milliseconds. */
   readonly repairMs?: number
+  /** Released with the client, and also if it cannot connect: what only it uses. */
+  readonly owned?: AsyncDisposable
 }
 
 /** A message on its way: stored here, and sent until it is answered. */
@@ -87,7 +89,9 @@ export class Client implements AsyncDisposable {
   }
 
   /** Throws `not-registered`, and what keeps a session from opening. */
-  static async connect({ tends = true, ...options }: ClientOptions): Promise<Client> {
+  static async connect({ tends = true, owned, ...options }: ClientOptions): Promise<Client> {
+    await using opening = new AsyncDisposableStack()
+    if (owned !== undefined) opening.use(owned)
     const { world, signal, onEvent = () => {}, repairMs } = options
     const store = new CachedStore(options.store, { bytesMax: limits.cacheBytesMax })
     const account = await whoAmI(store)
@@ -112,7 +116,6 @@ export class Client implements AsyncDisposable {
       onEvent(event)
       bell.ring()
     }
-    await using opening = new AsyncDisposableStack()
     const session = opening.use(
       await Session.begin(account, {
         store,
