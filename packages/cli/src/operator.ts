@@ -25,7 +25,7 @@ export async function addOperator(program: Command, args: readonly string[]): Pr
     .command('demo')
     .description('two people, keys, a text and a file, as each side sees it')
     .action(async () => {
-      const { demo } = await import('./demo.ts')
+      const { demo } = await import('./demo/demo.ts')
       await demo(process.stdout)
     })
 }

@@ -67,12 +67,12 @@ const gapWords: Readonly<Record<string, string>> = {
   lost: 'the server has lost it',
 }
 
-function changed({ change, arrived, left }: Extract<Item, { kind: 'change' }>): string {
+function changed({ by, change, arrived, left }: Extract<Item, { kind: 'change' }>): string {
   switch (change) {
     case 'add':
-      return `has added ${listed(arrived)}`
+      return `has added ${listedBy(by, arrived)}`
     case 'remove':
-      return `has removed ${listed(left)}`
+      return `has removed ${listedBy(by, left)}`
     case 'rules':
       return 'has changed who owns the group'
     case 'rejoin':
@@ -80,6 +80,14 @@ function changed({ change, arrived, left }: Extract<Item, { kind: 'change' }>): 
     case 'update':
       return 'has new keys'
   }
+}
+
+/** Whom somebody has brought in or taken out: others by name, and devices of one's own as that. */
+function listedBy(by: Somebody, people: readonly Somebody[]): string {
+  const isOwn = ({ account }: Somebody): boolean => Buffer.compare(account, by.account) === 0
+  const others = people.filter((each) => !isOwn(each))
+  const names = others.length === 0 ? [] : [listed(others)]
+  return [...names, ...(people.some(isOwn) ? ['a device of their own'] : [])].join(' and ')
 }
 
 async function toldLine({ told, names }: Event, labels: Labels): Promise<string> {
