@@ -26,7 +26,7 @@ export type Reserved = { kind: 'reserved'; room: Room } | { kind: 'mailbox-full'
 export interface StoredContent {
   readonly id: number
   readonly bytes: number
-  /** CRC-32. */
+  /** A checksum of the bytes; its kind is the storage's affair. */
   readonly digest: number
 }
 

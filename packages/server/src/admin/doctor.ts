@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs'
 import { lstat, open } from 'node:fs/promises'
 import path from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import { crc32 } from 'node:zlib'
 import { FolderInUse, FolderLock, ownerOf } from '../lock.ts'
+import { contentDigestLike } from '../storage/contentdigest.ts'
 import { contentIds } from '../storage/contents.ts'
 import { DamagedStorage, namingDamage } from '../storage/damage.ts'
 import { contentFolder, databaseFile } from '../storage/folder.ts'
@@ -154,10 +154,9 @@ async function contentDamage(
   try {
     const { size } = await file.stat()
     if (size !== content.bytes) return `${size} bytes instead of ${content.bytes}`
-    let digest = 0
-    for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: 2 ** 20 }))
-      digest = crc32(chunk, digest)
-    return digest === content.digest ? undefined : 'its bytes do not match their digest'
+    const digest = contentDigestLike(content.digest)
+    for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: 2 ** 20 })) digest.add(chunk)
+    return digest.value() === content.digest ? undefined : 'its bytes do not match their digest'
   } finally {
     await file.close()
   }

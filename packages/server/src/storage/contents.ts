@@ -3,17 +3,22 @@ import { constants, fdatasync, writev } from 'node:fs'
 import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { crc32 } from 'node:zlib'
 import { ProtocolError } from '@messageu/protocol'
 import type { IncomingContent, Piece, StoredContent } from '../storage.ts'
+import { contentDigestLike, newContentDigest } from './contentdigest.ts'
 import { DamagedStorage } from './damage.ts'
+import { ReadAhead } from './readahead.ts'
 
 /** Transfers at once up to which each may use the large buffers. */
 const fewTransfers = 16
+/** Downloads up to which each reads in the largest pieces: every piece costs a turn of the loop and some wake-ups. */
+const loneTransfers = 4
+const lonePieceBytes = 2 ** 21
+const fewPieceBytes = 2 ** 19
 const largeBufferBytes = 2 ** 20
 const smallBufferBytes = 2 ** 17
-/** Buffers of one transfer that are between disk and network at the same time. */
-const buffersPerTransfer = 3
+/** Writes of one upload that are under way at the same time. */
+const writesPerUpload = 3
 /** Pieces in one write, so that a peer's tiny packets do not pile up as tiny buffers. */
 const piecesPerWrite = 256
 /** Dirty bytes after which the disk is told to begin, so that the last sync is short. */
@@ -75,7 +80,7 @@ export class ContentFolder {
     const file = await open(temporary, flags, 0o600).catch(refuseForDisk)
     this.#loose.add(id)
     this.#transfers += 1
-    return new IncomingFile(file, this.#bufferBytes, {
+    return new IncomingFile(file, this.#writeBytes, {
       finished: async (bytes, digest) => {
         await rename(temporary, final)
         await this.#handle.sync()
@@ -107,26 +112,23 @@ export class ContentFolder {
   async *read({ id, bytes, digest }: StoredContent): AsyncGenerator<Piece> {
     const file = await this.#openContent(id)
     this.#transfers += 1
-    let ahead: Reading | undefined // the disk works on it while the network has the piece before
+    let reading: ReadAhead | undefined
     try {
       if ((await file.stat()).size !== bytes) throw new DamagedStorage(`content/${id}`, `it should have ${bytes} bytes`)
-      const buffers = new Buffers(Math.min(this.#bufferBytes, bytes))
-      let seen = 0
-      for (let at = 0; at < bytes; ) {
-        const { buffer, wanted, read } = ahead ?? readInto(await buffers.take(), file, at, bytes)
-        const { bytesRead } = await read
-        at += wanted
-        const spare = at < bytes ? buffers.spare() : undefined
-        ahead = spare === undefined ? undefined : readInto(spare, file, at, bytes)
-        const piece = buffer.subarray(0, bytesRead)
-        seen = crc32(piece, seen)
-        if (bytesRead !== wanted || (at === bytes && seen !== digest))
+      const ahead = new ReadAhead(file, bytes, this.#readBytes)
+      reading = ahead
+      const seen = contentDigestLike(digest)
+      for (let left = bytes; left > 0; ) {
+        const { buffer, bytes: piece, wanted } = await ahead.next()
+        left -= wanted
+        seen.add(piece)
+        if (piece.length !== wanted || (left === 0 && seen.value() !== digest))
           throw new DamagedStorage(`content/${id}`, 'its bytes do not match their digest')
-        yield { bytes: piece, release: () => buffers.give(buffer) }
+        yield { bytes: piece, release: () => ahead.give(buffer) }
       }
     } finally {
       this.#transfers -= 1
-      await ahead?.read.catch(() => {})
+      await reading?.close()
       await file.close()
     }
   }
@@ -140,8 +142,13 @@ export class ContentFolder {
     await this.#handle.close()
   }
 
-  get #bufferBytes(): number {
+  get #writeBytes(): number {
     return this.#transfers < fewTransfers ? largeBufferBytes : smallBufferBytes
+  }
+
+  get #readBytes(): number {
+    if (this.#transfers <= loneTransfers) return lonePieceBytes
+    return this.#transfers < fewTransfers ? fewPieceBytes : smallBufferBytes
   }
 
   async #openContent(id: number): Promise<FileHandle> {
@@ -169,54 +176,6 @@ function refuseForDisk(error: NodeJS.ErrnoException): never {
   throw new ProtocolError('storage-full', `a content cannot be stored now (${error.code})`, { cause: error })
 }
 
-/** A few buffers that go round between a file and a socket. */
-class Buffers {
-  readonly #bytes: number
-  readonly #free: Buffer[] = []
-  #made = 0
-  #waiting: ((buffer: Buffer) => void) | undefined
-
-  constructor(bytes: number) {
-    this.#bytes = bytes
-  }
-
-  /** One that nobody uses, if there is any. */
-  spare(): Buffer | undefined {
-    if (this.#free.length > 0 || this.#made === buffersPerTransfer) return this.#free.pop()
-    this.#made += 1
-    return Buffer.allocUnsafeSlow(this.#bytes)
-  }
-
-  async take(): Promise<Buffer> {
-    const spare = this.spare()
-    if (spare !== undefined) return spare
-    return new Promise((resolve) => {
-      this.#waiting = resolve
-    })
-  }
-
-  give(buffer: Buffer): void {
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    if (waiting !== undefined) waiting(buffer)
-    else this.#free.push(buffer)
-  }
-}
-
-interface Reading {
-  readonly buffer: Buffer
-  readonly wanted: number
-  readonly read: Promise<{ bytesRead: number }>
-}
-
-/** Begins to read what of a file of `bytes` bytes comes at `at`. */
-function readInto(buffer: Buffer, file: FileHandle, at: number, bytes: number): Reading {
-  const wanted = Math.min(buffer.length, bytes - at)
-  const read = file.read(buffer, 0, wanted, at)
-  read.catch(() => {}) // it may fail while nobody waits for it; whoever does is told
-  return { buffer, wanted, read }
-}
-
 interface FileEvents {
   finished(bytes: number, digest: number): Promise<StoredContent>
   ended(): Promise<void>
@@ -230,7 +189,7 @@ class IncomingFile implements IncomingContent {
   #pieces: Uint8Array[] = []
   #gathered = 0
   #written = 0
-  #digest = 0
+  readonly #digest = newContentDigest()
   #unsynced = 0
   /** Writes under way; what fails is kept for whoever waits next. */
   readonly #underWay = new Set<Promise<void>>()
@@ -244,15 +203,15 @@ class IncomingFile implements IncomingContent {
   }
 
   write(piece: Uint8Array): boolean {
-    this.#digest = crc32(piece, this.#digest)
+    this.#digest.add(piece)
     this.#pieces.push(piece)
     this.#gathered += piece.length
     if (this.#gathered >= this.#writeBytes || this.#pieces.length >= piecesPerWrite) this.#flush()
-    return this.#underWay.size < buffersPerTransfer && this.#failure === undefined
+    return this.#underWay.size < writesPerUpload && this.#failure === undefined
   }
 
   async room(): Promise<void> {
-    while (this.#underWay.size >= buffersPerTransfer) await Promise.race(this.#underWay)
+    while (this.#underWay.size >= writesPerUpload) await Promise.race(this.#underWay)
     if (this.#failure !== undefined) throw this.#failure
   }
 
@@ -261,7 +220,7 @@ class IncomingFile implements IncomingContent {
     await Promise.all(this.#underWay)
     if (this.#failure !== undefined) throw this.#failure
     await this.#file.datasync().catch(refuseForDisk)
-    return await this.#events.finished(this.#written, this.#digest).catch(refuseForDisk)
+    return await this.#events.finished(this.#written, this.#digest.value()).catch(refuseForDisk)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -11,7 +11,7 @@ export const recordKinds = { message: 1, client: 2, discard: 3, step: 4 } as con
 /** Bytes of a message's head as it is delivered: sender 16, id 4, type 1, content size 4 (protocol 2 §3.5). */
 export const sealedHeadBytes = 25
 
-/** A message record's fields: position 8, time 8, content id 8, recipient 4, digest 4, content digest 4, length 4. */
+/** A message record's fields: position 8, time 8, content id 8, content digest 8, recipient 4, length 4. */
 const messageFieldBytes = 40
 const discardFieldBytes = 24
 const clientFieldBytes = 16 + 16 + 16 + 160
@@ -67,10 +67,10 @@ export function writeMessage(ring: RingProducer, place: number, position: number
   view.setFloat64(fields, position, true)
   view.setFloat64(fields + 8, at, true)
   view.setFloat64(fields + 16, stored?.id ?? 0, true)
-  view.setUint32(fields + 24, room.recipient.number, true)
-  view.setUint32(fields + 28, stored?.digest ?? 0, true)
+  view.setFloat64(fields + 24, stored?.digest ?? 0, true)
+  view.setUint32(fields + 32, room.recipient.number, true)
   const sealed = fields + messageFieldBytes
-  view.setUint32(fields + 32, sealedHeadBytes + (content instanceof Uint8Array ? content.length : 0), true)
+  view.setUint32(fields + 36, sealedHeadBytes + (content instanceof Uint8Array ? content.length : 0), true)
   bytes.set(sender.id, sealed)
   view.setUint32(sealed + 16, messageIdOf(position), true)
   view.setUint8(sealed + 20, messageTypes[type])
@@ -85,16 +85,16 @@ export function sealedFrom(ring: RingProducer, place: number): number {
 
 export function readMessage(ring: RingConsumer, offset: number): MessageFields {
   const { view, bytes } = ring
-  const length = view.getUint32(offset + 32, true)
+  const length = view.getUint32(offset + 36, true)
   const sealed = new Uint8Array(bytes, offset + messageFieldBytes, length)
   const id = view.getFloat64(offset + 16, true)
   const contentBytes = view.getUint32(offset + messageFieldBytes + 21, true)
   return {
     position: view.getFloat64(offset, true),
     at: view.getFloat64(offset + 8, true),
-    recipient: view.getUint32(offset + 24, true),
+    recipient: view.getUint32(offset + 32, true),
     digest: crc32(sealed),
-    content: id === 0 ? undefined : { id, bytes: contentBytes, digest: view.getUint32(offset + 28, true) },
+    content: id === 0 ? undefined : { id, bytes: contentBytes, digest: view.getFloat64(offset + 24, true) },
     sealed,
     bytes: sealedHeadBytes + contentBytes,
   }

@@ -16,6 +16,9 @@ const applicationId = 0x4d736755
  * Version 3 shares all of them and adds `objects`, by kind and key. What devices did stands in the `deeds` of a journal
  * row until it is folded into `accepted`, which has packed records of sends (`first` to `last`, by number), and into
  * `acknowledged`. docs/decisions/0006.
+ *
+ * The third changes no table: a `content_digest` may be of another kind from then on, which older programs take for
+ * damage. docs/decisions/0004.
  */
 const migrations = [
   `CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL, digest INTEGER NOT NULL) WITHOUT ROWID;
@@ -37,6 +40,7 @@ const migrations = [
    CREATE TABLE acknowledged(device INTEGER PRIMARY KEY, through INTEGER NOT NULL, digest INTEGER NOT NULL);
    ALTER TABLE journal ADD COLUMN deeds_digest INTEGER;
    ALTER TABLE journal ADD COLUMN deeds BLOB;`,
+  '-- no table changes',
 ]
 
 export const schemaVersion = migrations.length

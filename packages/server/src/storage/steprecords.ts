@@ -8,8 +8,8 @@ import { FieldReader, FieldWriter } from './ringfields.ts'
 
 /** Position of the first message, time, device that acknowledges (0: none), through: 8 each; four counts of 4 each. */
 const stepFieldBytes = 48
-/** Box 8, content id 8 (0: none), content digest 4, sealed length 4, whether a device has sent it 4. */
-const messageFieldBytes = 28
+/** Box 8, content id 8 (0: none), content digest 8, sealed length 4, whether a device has sent it 4. */
+const messageFieldBytes = 32
 /** Device, number, conversation, sequence: 8 each. The digest follows, and then, in the sealed form, the id. */
 const sentFieldBytes = 32
 /** Kind, whether it is kept, key length, value length: 4 each. */
@@ -95,7 +95,7 @@ function writeMessage(
 ): number {
   fields.f64(box)
   fields.f64(file?.id ?? 0)
-  fields.u32(file?.digest ?? 0)
+  fields.f64(file?.digest ?? 0)
   fields.u32(sealedHeadBytes + (file === undefined ? content.length : 0))
   fields.u32(sent === undefined ? 0 : 1)
   if (sent !== undefined) {
@@ -159,7 +159,7 @@ export function readStep(ring: RingConsumer, offset: number, rows: StepRows): vo
 function readMessage(fields: FieldReader, position: number, at: number, rows: StepRows): void {
   const recipient = fields.f64()
   const id = fields.f64()
-  const contentDigest = fields.u32()
+  const contentDigest = fields.f64()
   const length = fields.u32()
   if (fields.u32() === 1) {
     const [device, number, conversation, sequence] = [fields.f64(), fields.f64(), fields.f64(), fields.f64()]

@@ -61,7 +61,7 @@ suite('contents', () => {
 
   test('whoever keeps three pieces waits for the fourth until one is released', async () => {
     await using world = await startContents()
-    const pieces = world.contents.read(await world.stored(randomBytes(5 * 2 ** 20)))
+    const pieces = world.contents.read(await world.stored(randomBytes(9 * 2 ** 20)))
     const kept: Piece[] = []
     for (let i = 0; i < 3; i++) kept.push((await pieces.next()).value as Piece)
     const fourth = pieces.next()

@@ -1,19 +1,23 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { suite, test } from 'node:test'
+import { crc32 } from 'node:zlib'
+import { rowDigest } from '../../src/storage/rows.ts'
 import { migrate, openForWriting, schemaVersion } from '../../src/storage/schema.ts'
 import type { Client } from '../../src/storage.ts'
 import { openSqliteIn, registered, temporaryFolder } from '../world.ts'
 import { box, contentsOf, message } from './archiveworld.ts'
-import { copyOf, heard, send } from './world.ts'
+import { copyOf, heard, send, sendFile } from './world.ts'
 
 /** A folder as the first version of this program has left it. */
 async function firstVersionIn(folder: string): Promise<{ client: Client; expected: Buffer }> {
   const storage = await openSqliteIn(folder)
   const client = await registered(storage, 'alice')
-  const sent = [await send(storage, client, client, 'one'), await send(storage, client, client, 'two')]
+  const picture = randomBytes(100_000)
+  const sent = [await send(storage, client, client, 'one'), await sendFile(storage, client, client, picture)]
   await storage[Symbol.asyncDispose]()
   const [file, old] = ['server.db', 'old.db'].map((name) => path.join(folder, name)) as [string, string]
   writeFileSync(old, '')
@@ -24,6 +28,10 @@ async function firstVersionIn(folder: string): Promise<{ client: Client; expecte
     const columns = database.prepare(`SELECT group_concat(name) AS names FROM pragma_table_info('${table}')`).get()
     database.exec(`INSERT INTO main.${table} SELECT ${columns?.names} FROM newer.${table}`)
   }
+  const digest = crc32(picture)
+  database
+    .prepare('UPDATE main.contents SET content_digest = ?, digest = ?')
+    .run(digest, rowDigest(1, sent[1]?.position ?? 0, picture.length, digest))
   database.close()
   renameSync(old, file)
   return { client, expected: Buffer.concat(sent.map(({ bytes }) => bytes)) }
@@ -60,6 +68,11 @@ suite('schema', () => {
     await using again = await openSqliteIn(folder.path)
     assert.deepEqual(await heard(again, client), expected)
     assert.deepEqual(await contentsOf(again.archive, box(0)), ['new'])
+    const content = path.join(folder.path, 'content', '1')
+    const bytes = readFileSync(content)
+    bytes.writeUInt8(bytes.readUInt8(5) ^ 1, 5)
+    writeFileSync(content, bytes)
+    await assert.rejects(heard(again, client), { name: 'DamagedStorage', object: 'content/1' })
   })
 
   test('U02 a crash at any statement of a migration leaves the old version or the new one, and both open', async (context) => {
