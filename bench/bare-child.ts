@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { serveTasks } from './children.ts'
+import { loopDelayMeter } from './measure.ts'
 
 async function listen(onConnection: (socket: Socket) => void): Promise<number> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -31,6 +32,8 @@ export const tasks = {
       })
     })
   },
+
+  loopDelay: loopDelayMeter(),
 
   /** Receive so many bytes, drop them, answer one byte. */
   drop(bytes: number): Promise<number> {

@@ -1,6 +1,7 @@
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { DatabaseSync } from 'node:sqlite'
 import { databaseFile } from '../packages/server/src/storage/folder.ts'
 
@@ -66,6 +67,20 @@ export async function settled(folder: string): Promise<void> {
   const rows = database.prepare('SELECT count(*) AS rows FROM journal')
   while ((rows.get() as { rows: number }).rows > 0) await new Promise((resolve) => setTimeout(resolve, 200))
   database.close()
+}
+
+/**
+ * 99th percentile of the event loop's delay in milliseconds, since the last call. The monitor sees how far apart the
+ * ticks of a timer of 1 ms are; a loop that has nothing to do is not delayed.
+ */
+export function loopDelayMeter(): () => number {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  return () => {
+    const p99 = delay.percentile(99) / 1e6
+    delay.reset()
+    return Math.max(0, p99 - 1)
+  }
 }
 
 /** Latency of appending 4 KiB and syncing it, in milliseconds. */

@@ -1,6 +1,5 @@
 /** The whole server, as `messageu serve` starts it, in a process of its own, with a back door for filling it. */
 import { randomBytes } from 'node:crypto'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { DatabaseSync } from 'node:sqlite'
 import { parseLink } from '@messageu/protocol/v3'
 import type { ObjectChange, ObjectKind } from '../packages/server/src/archive.ts'
@@ -10,9 +9,9 @@ import { startServer } from '../packages/server/src/main.ts'
 import { databaseFile } from '../packages/server/src/storage/folder.ts'
 import { openSqlite } from '../packages/server/src/storage/sqlite.ts'
 import { serveTasks } from './children.ts'
+import { loopDelayMeter } from './measure.ts'
 
 let folder = ''
-const delay = monitorEventLoopDelay({ resolution: 1 })
 const accountsPerStep = 500
 
 export const tasks = {
@@ -25,7 +24,6 @@ export const tasks = {
       workingFolder: data,
     })
     const server = await startServer(config, openLog('warn'))
-    delay.enable()
     const { port, serverKey } = parseLink(server.link)
     return { port, serverKey: Buffer.from(serverKey).toString('base64'), isTls: 'tls-cert' in flags }
   },
@@ -39,12 +37,7 @@ export const tasks = {
     }
   },
 
-  /** 99th percentile of the event loop's delay since the last call, in milliseconds. */
-  loopDelay(): number {
-    const p99 = delay.percentile(99) / 1e6
-    delay.reset()
-    return p99
-  },
+  loopDelay: loopDelayMeter(),
 
   rows(): number {
     const database = new DatabaseSync(databaseFile(folder), { readOnly: true })

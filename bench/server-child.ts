@@ -1,17 +1,15 @@
 /** Our server in a process of its own, with a back door for filling mailboxes. */
 import { randomBytes } from 'node:crypto'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { type ClientId, nameFromText, type PublicKey } from '@messageu/protocol/v2'
 import { randomIds } from '../packages/server/src/main.ts'
 import { openSqlite } from '../packages/server/src/storage/sqlite.ts'
 import type { Client } from '../packages/server/src/storage.ts'
 import { listenV2 } from '../packages/server/src/v2/listener.ts'
 import { serveTasks } from './children.ts'
-import { settled } from './measure.ts'
+import { loopDelayMeter, settled } from './measure.ts'
 
 type Opened = Awaited<ReturnType<typeof open>>
 let opened: Opened | undefined
-const delay = monitorEventLoopDelay({ resolution: 1 })
 
 async function open(folder: string) {
   const storage = await openSqlite({ folder, nowMs: Date.now, diskReserveShare: 0 })
@@ -34,7 +32,6 @@ function here(): Opened {
 export const tasks = {
   async open(folder: string): Promise<number> {
     opened = await open(folder)
-    delay.enable()
     return opened.listener.address.port
   },
 
@@ -75,12 +72,7 @@ export const tasks = {
     await Promise.all(Array.from({ length: 1024 }, lane))
   },
 
-  /** 99th percentile of the event loop's delay since the last call, in milliseconds. */
-  loopDelay(): number {
-    const p99 = delay.percentile(99) / 1e6
-    delay.reset()
-    return p99
-  },
+  loopDelay: loopDelayMeter(),
 
   /** Waits until the journal is folded away, as it is after a while of quiet. */
   settle: settled,

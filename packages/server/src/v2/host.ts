@@ -2,6 +2,7 @@ import type { ClientId, Request } from '@messageu/protocol/v2'
 import type { Client, Storage } from '../storage.ts'
 import type { Connection, Work } from './connection.ts'
 import type { V2Limits } from './limits.ts'
+import type { Slices } from './slices.ts'
 import type { Turns } from './turns.ts'
 
 /** What the operations of version 2 work with. */
@@ -13,6 +14,8 @@ export interface Services {
   readonly transfers: Budget
   /** Bytes of small contents that are being received. */
   readonly buffered: Budget
+  /** Answers to what was committed. */
+  readonly answers: Slices
   newClientId(): ClientId
   /** Whether registration hands out a login that is not the id in lists. */
   readonly privateIds: boolean

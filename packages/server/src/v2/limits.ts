@@ -43,6 +43,8 @@ export const v2Limits = {
   bufferedBytesMax: 64 * 2 ** 20,
   /** Pieces of one answer that are handed to the network at the same time. */
   piecesUnderWayMax: 3,
+  /** Answers to what one commit has settled that are given in one turn of the event loop. */
+  answersPerTurn: 4,
 } as const
 
 export type V2Limits = { readonly [K in keyof typeof v2Limits]: number }

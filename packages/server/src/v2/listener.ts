@@ -13,6 +13,7 @@ import { key } from './operations/key.ts'
 import { list } from './operations/list.ts'
 import { register } from './operations/register.ts'
 import { send } from './operations/send.ts'
+import { Slices } from './slices.ts'
 import { Turns } from './turns.ts'
 
 const operations = { register, list, key, send, fetch } satisfies { [K in OperationName]: Operation<K> }
@@ -73,6 +74,7 @@ export class V2Listener implements AsyncDisposable {
       turns: new Turns(),
       transfers: new Budget(this.#limits.transfersMax),
       buffered: new Budget(this.#limits.bufferedBytesMax),
+      answers: new Slices(this.#limits.answersPerTurn),
       newClientId,
       privateIds,
       fetched: (outcome) => log.fetched(outcome),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { type Field, mustMatch, rowDigest } from '../../src/storage/rows.ts'
 
@@ -15,6 +16,20 @@ suite('rows', () => {
         const changed = fields.map((each, i) => (i === at ? flipped(each, bit) : each))
         assert.throws(() => mustMatch('the row', digest, ...changed), { object: 'server.db', message: /the row/ })
         assert.throws(() => mustMatch('the row', digest, ...fields.slice(1)))
+      }),
+    )
+  })
+
+  test('a digest is the CRC-32 of all fields behind each other, each behind its kind and its number or length', () => {
+    const large = fc.oneof(field, fc.uint8Array({ minLength: 3000, maxLength: 6000, size: 'max' }))
+    fc.assert(
+      fc.property(fc.array(large, { maxLength: 8 }), (fields) => {
+        const parts = fields.flatMap((each) => {
+          const head = Buffer.alloc(9, typeof each === 'number' ? 1 : 2)
+          head.writeDoubleBE(typeof each === 'number' ? each : each.length, 1)
+          return typeof each === 'number' ? [head] : [head, each]
+        })
+        assert.equal(rowDigest(...fields), crc32(Buffer.concat(parts)))
       }),
     )
   })

@@ -4,12 +4,19 @@ import type { Registered } from '../../storage.ts'
 import type { Operation } from '../host.ts'
 
 /** A new client under a name that nobody has. The id in the header is not looked at. §3.1 */
-export const register: Operation<'register'> = ({ storage, newClientId, privateIds }, { registration }, connection) => {
+export const register: Operation<'register'> = (
+  { storage, newClientId, privateIds, answers },
+  { registration },
+  connection,
+) => {
   const login = newClientId()
   const id = privateIds ? newClientId() : login
   storage
     .register({ ...registration, login, id })
-    .then((outcome) => connection.answer(answerTo(outcome)))
+    .then((outcome) => {
+      const answer = answerTo(outcome)
+      answers.do(() => connection.answer(answer))
+    })
     .catch((error: unknown) => connection.fail(error))
   return undefined
 }

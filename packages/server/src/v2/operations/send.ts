@@ -21,7 +21,7 @@ export const send: Operation<'send'> = (services, { addressed }, connection, sen
   const accept = async (content: Uint8Array | StoredContent): Promise<void> => {
     const { position } = await storage.accept({ sender, room, type: addressed.type, content })
     const payload = encode(Receipt, { recipient: recipient.id, message: messageIdOf(position) })
-    connection.answer(Buffer.concat([answerHeader('send', payload.length), payload]))
+    services.answers.do(() => connection.answer(Buffer.concat([answerHeader('send', payload.length), payload])))
   }
   const release = (): void => {
     room[Symbol.dispose]()
