@@ -9,7 +9,7 @@ import { fileFigures } from './files.ts'
 import type { Figure } from './measure.ts'
 import { messagingFigures } from './messaging.ts'
 import { storageFigures } from './storage.ts'
-import { version2Figures } from './version2.ts'
+import { version2Groups } from './version2.ts'
 import { version3Groups } from './version3.ts'
 
 const { values } = parseArgs({
@@ -17,7 +17,7 @@ const { values } = parseArgs({
 })
 const groups = {
   storage: storageFigures,
-  v2: version2Figures,
+  ...version2Groups,
   ...version3Groups,
   e2ee: e2eeFigures,
   client: messagingFigures,

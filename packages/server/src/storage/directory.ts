@@ -58,8 +58,9 @@ export class Directory {
     block.set(encode(Listed, { client: client.id, name: client.name }), (place % blockClients) * Listed.max)
     this.#byNumber.push(client)
     this.#places.set(client.number, place)
-    this.#byLogin.set(keyOf(client.login), client)
-    this.#byId.set(keyOf(client.id), client)
+    const login = keyOf(client.login)
+    this.#byLogin.set(login, client)
+    this.#byId.set(client.id === client.login ? login : keyOf(client.id), client)
   }
 
   listing(asker: Client): Uint8Array[] {

@@ -44,7 +44,7 @@ export const v2Limits = {
   /** Pieces of one answer that are handed to the network at the same time. */
   piecesUnderWayMax: 3,
   /** Answers to what one commit has settled that are given in one turn of the event loop. */
-  answersPerTurn: 4,
+  answersPerTurn: 16,
 } as const
 
 export type V2Limits = { readonly [K in keyof typeof v2Limits]: number }
