@@ -9,14 +9,17 @@ import { contentDigestLike, newContentDigest } from './contentdigest.ts'
 import { DamagedStorage } from './damage.ts'
 import { ReadAhead } from './readahead.ts'
 
-/** Transfers at once up to which each may use the large buffers. */
-const fewTransfers = 16
-/** Downloads up to which each reads in the largest pieces: every piece costs a turn of the loop and some wake-ups. */
-const loneTransfers = 4
-const lonePieceBytes = 2 ** 21
-const fewPieceBytes = 2 ** 19
-const largeBufferBytes = 2 ** 20
-const smallBufferBytes = 2 ** 17
+interface PieceBytes {
+  readonly read: number
+  readonly written: number
+}
+
+/** Every piece costs a turn of the loop and some wake-ups: the fewer transfers there are, the larger they may be. */
+const lonePieces: PieceBytes = { read: 2 ** 21, written: 2 ** 20 }
+const loneTransfers = 2
+const fewPieces: PieceBytes = { read: 2 ** 18, written: 2 ** 19 }
+const fewTransfers = 15
+const manyPieces: PieceBytes = { read: 2 ** 17, written: 2 ** 17 }
 /** Writes of one upload that are under way at the same time. */
 const writesPerUpload = 3
 /** Pieces in one write, so that a peer's tiny packets do not pile up as tiny buffers. */
@@ -80,7 +83,7 @@ export class ContentFolder {
     const file = await open(temporary, flags, 0o600).catch(refuseForDisk)
     this.#loose.add(id)
     this.#transfers += 1
-    return new IncomingFile(file, this.#writeBytes, {
+    return new IncomingFile(file, this.#pieceBytes.written, {
       finished: async (bytes, digest) => {
         await rename(temporary, final)
         await this.#handle.sync()
@@ -115,7 +118,7 @@ export class ContentFolder {
     let reading: ReadAhead | undefined
     try {
       if ((await file.stat()).size !== bytes) throw new DamagedStorage(`content/${id}`, `it should have ${bytes} bytes`)
-      const ahead = new ReadAhead(file, bytes, this.#readBytes)
+      const ahead = new ReadAhead(file, bytes, this.#pieceBytes.read)
       reading = ahead
       const seen = contentDigestLike(digest)
       for (let left = bytes; left > 0; ) {
@@ -142,13 +145,9 @@ export class ContentFolder {
     await this.#handle.close()
   }
 
-  get #writeBytes(): number {
-    return this.#transfers < fewTransfers ? largeBufferBytes : smallBufferBytes
-  }
-
-  get #readBytes(): number {
-    if (this.#transfers <= loneTransfers) return lonePieceBytes
-    return this.#transfers < fewTransfers ? fewPieceBytes : smallBufferBytes
+  get #pieceBytes(): PieceBytes {
+    if (this.#transfers <= loneTransfers) return lonePieces
+    return this.#transfers <= fewTransfers ? fewPieces : manyPieces
   }
 
   async #openContent(id: number): Promise<FileHandle> {
