@@ -53,7 +53,7 @@ async function* messageFigures(): AsyncGenerator<Figure> {
   }
 }
 
-export async function pairOfDevices(): Promise<{ group: Gathering; guest: Guest }> {
+async function pairOfDevices(): Promise<{ group: Gathering; guest: Guest }> {
   const group = await Gathering.begin()
   const guest = await group.newGuest()
   await group.invite([guest])

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { e2eeFigures } from './e2ee.ts'
 import { fileFigures } from './files.ts'
 import type { Figure } from './measure.ts'
-import { messagingFigures } from './messaging.ts'
+import { messagingGroups } from './messaging.ts'
 import { storageFigures } from './storage.ts'
 import { version2Groups } from './version2.ts'
 import { version3Groups } from './version3.ts'
@@ -20,7 +20,7 @@ const groups = {
   ...version2Groups,
   ...version3Groups,
   e2ee: e2eeFigures,
-  client: messagingFigures,
+  ...messagingGroups,
   files: fileFigures,
 }
 

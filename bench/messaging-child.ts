@@ -3,23 +3,35 @@ import { Client, type Posted, register, systemClock, systemRandom } from '@messa
 import { nodeTransport, openProfile, type Profile } from '@messageu/client/node'
 import { newWords } from '@messageu/e2ee'
 import { decode } from '@messageu/protocol'
-import { PublicKey } from '@messageu/protocol/v3'
+import { type ConversationId, PublicKey } from '@messageu/protocol/v3'
 import { serveTasks } from './children.ts'
+import { Gathering } from './gathering.ts'
 
 const world = { transport: nodeTransport(), clock: systemClock, random: systemRandom }
 const { signal } = new AbortController()
 let profile: Profile | undefined
 let client: Client | undefined
 let folder = ''
+const groups: ConversationId[] = []
 
-interface At {
-  readonly port: number
-  readonly serverKey: string
+interface Spent {
+  readonly perSecond: number
+  readonly cpuUs: number
 }
 
 export const tasks = {
   /** A new account at the server. */
-  async register({ port, serverKey, folder: at, name }: At & { folder: string; name: string }): Promise<void> {
+  async register({
+    port,
+    serverKey,
+    folder: at,
+    name,
+  }: {
+    port: number
+    serverKey: string
+    folder: string
+    name: string
+  }): Promise<void> {
     folder = at
     const key = decode(PublicKey, new Uint8Array(Buffer.from(serverKey, 'base64')))
     const link = { host: '127.0.0.1', port, serverKey: key, invite: undefined }
@@ -27,13 +39,8 @@ export const tasks = {
       await using opened = await openProfile(folder)
       await register({ link, name, words: newWords(systemRandom), store: opened.store, world, signal })
     }
-    await tasks.connect()
-    await client?.idle()
-  },
-
-  async connect(): Promise<void> {
-    profile = await openProfile(folder)
-    client = await Client.connect({ store: profile.store, world, signal })
+    await connect()
+    await here().idle()
   },
 
   async disconnect(): Promise<void> {
@@ -42,25 +49,26 @@ export const tasks = {
     client = undefined
   },
 
+  /** Accepts whoever has begun a conversation, and looks at what is there. */
   async accept(name: string): Promise<void> {
     await here().caughtUp({ signal })
     await here().judge(name, 'accept', { signal })
+    for await (const _ of here().arrivals({ signal, untilCaughtUp: true }));
   },
 
-  /** Notes to oneself, so many conversations; the messages of each wait for the answer to the one before. */
   async groups(count: number): Promise<void> {
-    for (let i = 0; i < count; i++) await here().createGroup(`group ${i}`, [], { signal })
+    for (let i = 0; i < count; i++) groups.push((await here().createGroup(`group ${i}`, [], { signal })).conversation)
   },
 
-  /** Messages a second, sealed, stored, sent and answered, over `lanes` conversations. */
-  async send({ to, count, bytes }: { to: readonly string[]; count: number; bytes: number }): Promise<Spent> {
-    const text = 'x'.repeat(bytes)
+  /** Sealed, stored, sent and answered, over all groups at once. */
+  sendToGroups({ count, bytes }: { count: number; bytes: number }): Promise<Spent> {
+    const body = { text: 'x'.repeat(bytes) }
     return spent(count, async () => {
       const posted: Promise<unknown>[] = []
       await Promise.all(
-        to.map(async (who) => {
-          for (let i = 0; i < count / to.length; i++) {
-            const { outcome }: Posted = await here().post(who, { kind: 'text', body: { text } }, { signal })
+        groups.map(async (group) => {
+          for (let i = 0; i < count / groups.length; i++) {
+            const { outcome }: Posted = await here().postTo(group, { kind: 'text', body }, { signal })
             posted.push(outcome)
           }
         }),
@@ -69,10 +77,42 @@ export const tasks = {
     })
   },
 
-  /** Connects, and takes everything that waits: opened, stored, acknowledged and shown. */
-  async catchUp(count: number): Promise<Spent> {
+  send({ to, count, bytes }: { to: string; count: number; bytes: number }): Promise<Spent> {
+    const body = { text: 'x'.repeat(bytes) }
     return spent(count, async () => {
-      await tasks.connect()
+      const posted: Promise<unknown>[] = []
+      for (let i = 0; i < count; i++) posted.push((await here().post(to, { kind: 'text', body }, { signal })).outcome)
+      await Promise.all(posted)
+    })
+  },
+
+  /** The wrapper alone: sealed in memory, a second. */
+  async sealInMemory({ count, bytes }: { count: number; bytes: number }): Promise<number> {
+    const group = await Gathering.begin()
+    const { perSecond } = await spent(count, async () => {
+      for (let i = 0; i < count; i++) await group.say(group.host, 'x'.repeat(bytes))
+    })
+    return perSecond
+  },
+
+  /** The store alone: commits a second of the rows that sixteen messages and their answers write, by the message. */
+  async storeAlone({ count }: { count: number }): Promise<number> {
+    const store = profile?.store
+    if (store === undefined) throw new Error('no profile')
+    const value = new Uint8Array(1100)
+    const { perSecond } = await spent(count, async () => {
+      for (let i = 0; i < count; i += 16) {
+        const rows = Array.from({ length: 16 * 6 }, (_, row) => ({ table: 'content', key: keyOf(row), value }) as const)
+        await store.commit(rows, store.revision)
+      }
+    })
+    return perSecond
+  },
+
+  /** Connects, and takes everything that waits: opened, stored, acknowledged and shown. */
+  catchUp(count: number): Promise<Spent> {
+    return spent(count, async () => {
+      await connect()
       let shown = 0
       for await (const batch of here().arrivals({ signal, untilCaughtUp: true }))
         shown += batch.filter(({ kind }) => kind === 'message').length
@@ -81,9 +121,13 @@ export const tasks = {
   },
 }
 
-interface Spent {
-  readonly perSecond: number
-  readonly cpuUs: number
+async function connect(): Promise<void> {
+  profile = await openProfile(folder)
+  client = await Client.connect({ store: profile.store, world, signal })
+}
+
+function keyOf(row: number): Uint8Array {
+  return Uint8Array.of(row >> 8, row & 255)
 }
 
 async function spent(count: number, work: () => Promise<void>): Promise<Spent> {
