@@ -54,6 +54,8 @@ test('a device that was taken off opens nothing that is said later, on no conver
   assert.ok(!laptop.heard.some((text) => text === 'without the laptop' || text === 'nor here'))
   const told = alice.shown.filter((each) => each.kind === 'told' && each.told.kind === 'devices')
   assert.equal(told.length, 2, 'that it came and that it went was told to those who write to it')
+  const own = bob.shown.filter((each) => each.kind === 'told' && each.told.kind === 'devices')
+  assert.equal(own.length, 2, 'and once each to its owner')
 })
 
 test('the life of a group: made, named, joined, written in, left, and closed to those who are out', async () => {

@@ -11,6 +11,13 @@ import type { RowStore } from '../store.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { isAlarmed, noteList, tellAlarm } from './noting.ts'
 
+interface Reading {
+  readonly asker: Asker
+  readonly signal: AbortSignal
+  /** What somebody said that the list is by now. */
+  readonly told?: Omit<ListRef, 'account'>
+}
+
 /**
  * Device lists at exactly the versions that conversations refer to. What is held in memory was verified; the store holds
  * the entries. CONVERSATIONS C 4
@@ -19,6 +26,8 @@ export class Lists {
   readonly #serverKey: PublicKey
   readonly #clock: Clock
   readonly #held = new Map<string, VerifiedList>()
+  /** By the account's id as text. */
+  readonly #reading = new Map<string, Promise<unknown>>()
 
   constructor({ serverKey, clock }: { serverKey: PublicKey; clock: Clock }) {
     this.#serverKey = serverKey
@@ -42,12 +51,23 @@ export class Lists {
     return true
   }
 
-  /** The list of an account as it is now; `told` spares asking. Throws what is wrong with it. */
-  async refresh(
-    store: RowStore,
-    account: AccountId,
-    { asker, signal, told }: { asker: Asker; signal: AbortSignal; told?: Omit<ListRef, 'account'> },
-  ): Promise<VerifiedList> {
+  /**
+   * The list of an account as it is now; `told` spares asking. Throws what is wrong with it. One reading of a list at a
+   * time, so that what has changed is told once.
+   */
+  async refresh(store: RowStore, account: AccountId, options: Reading): Promise<VerifiedList> {
+    const name = toBase64url(account)
+    const earlier = this.#reading.get(name)?.catch(() => {})
+    const reading = Promise.resolve(earlier).then(() => this.#refresh(store, account, options))
+    this.#reading.set(name, reading)
+    try {
+      return await reading
+    } finally {
+      if (this.#reading.get(name) === reading) this.#reading.delete(name)
+    }
+  }
+
+  async #refresh(store: RowStore, account: AccountId, { asker, signal, told }: Reading): Promise<VerifiedList> {
     const source = { asker, store, clock: this.#clock, serverKey: this.#serverKey }
     const before = await this.newest(store, account)
     const knew = await isAlarmed(store, account)
