@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { Writable } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
+import { systemClock, systemRandom, type Transport } from '@messageu/client'
+import { nodeTransport } from '@messageu/client/node'
+import { type OperationName, operations, readFrames } from '@messageu/protocol/v3'
+import { send } from '../../packages/cli/src/v3/send.ts'
 import { actingIn } from '../../packages/cli/test/acting.ts'
 import { type Ended, events } from '../../packages/cli/test/v2/world.ts'
 import { Run, ServerProcess, temporaryFolder } from '../serverProcess.ts'
@@ -63,22 +69,21 @@ describe('a text', () => {
     assert.match(String(sent.id), /^[0-9a-f]{32}$/)
     const [message, ...more] = await heard(bob)
     assert.deepEqual(more, [])
-    const { sentAt, account, device, ...rest } = message ?? {}
-    const { id, conversation, sequence, at } = sent
+    const { at, sentAt, account, device, ...rest } = message ?? {}
+    const { id, conversation, sequence } = sent
     assert.deepEqual(rest, {
       v: 1,
       event: 'message',
       id,
       conversation,
       sequence,
-      at,
       from: 'alice',
       isOwn: false,
       content: { kind: 'text', text: 'hello there' },
     })
     const me = first(await alice('whoami', '--json'))
     assert.deepEqual([account, device], [me.account, me.device])
-    assert(Math.abs(Number(sentAt) - Number(at)) < 60_000)
+    for (const time of [sentAt, at]) assert(Math.abs(Number(time) - Number(sent.at)) < 60_000)
     assert.deepEqual(await heard(bob), [], 'what was shown does not come again')
     assert.match((await alice('history', 'bob')).out, /Z {2}me → bob {2}hello there\n$/)
     assert.match((await bob('history', 'alice', '--limit', '1')).out, /^\S+Z {2}alice → me {2}hello there\n$/)
@@ -153,6 +158,23 @@ describe('a text', () => {
     listening.child.kill('SIGINT')
     assert.equal((await listening.exited).code, 130)
   })
+})
+
+test('I1: a text whose answer is lost is said to be stored, and goes out once by the next command', async () => {
+  const out = new Gathered()
+  const context = {
+    output: { json: true, out, err: out },
+    folder: path.join(folder.of('profiles'), 'alice'),
+    signal: new AbortController().signal,
+    world: { transport: cutAt('send'), clock: systemClock, random: systemRandom },
+  }
+  await assert.rejects(send(context, 'bob', ['once']), { reason: 'lost' })
+  const [queued, ...more] = out.events
+  assert.deepEqual([queued?.event, queued?.code, more], ['notice', 'queued', []])
+  assert.deepEqual(textsOf(await heard(bob)), [])
+  assert.equal((await alice('people')).code, 0)
+  assert.deepEqual(textsOf(await heard(bob)), ['once'])
+  assert.match((await alice('history', 'bob')).out, /me → bob {2}once\n$/)
 })
 
 describe('a group', () => {
@@ -317,7 +339,7 @@ describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util
 
   test('X01, X02: no text and no title acts on it, hides in it or passes for a line of another author', async () => {
     for (const text of hostile) assert.equal((await piped('alice', ['send', 'bob'], text)).code, 0)
-    const titles = hostile.map((title) => title.slice(0, 100))
+    const titles = hostile.filter((_, i) => i % 2 === 0).map((title) => title.slice(0, 100))
     for (const [i, title] of titles.entries()) {
       const { conversation } = first(await alice('group', 'create', title, 'bob', '--json'))
       assert.equal((await alice('send', `#${conversation}`, `in group ${i}`)).code, 0)
@@ -429,5 +451,36 @@ class Piped extends Run implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.child.kill('SIGKILL')
     await this.exited
+  }
+}
+
+/** The network of this machine, which is cut in the moment in which such a request is made. */
+function cutAt(name: OperationName): Transport {
+  const transport = nodeTransport()
+  return {
+    async open(link, events, options) {
+      const channel = await transport.open(link, events, options)
+      return {
+        certificate: channel.certificate,
+        close: () => channel.close(),
+        send(message) {
+          if (![...readFrames(message)].some(({ code }) => code === operations[name].code)) return channel.send(message)
+          channel.close()
+        },
+      }
+    },
+  }
+}
+
+class Gathered extends Writable {
+  #text = ''
+
+  get events(): Record<string, unknown>[] {
+    return events({ code: 0, out: this.#text, err: '', bytes: Buffer.alloc(0) })
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#text += chunk.toString()
+    done()
   }
 }

@@ -3,19 +3,19 @@ import { type Content, decodeContent } from '@messageu/e2ee/conversation'
 import { printable, printableText } from '../terminal.ts'
 import { alarmSentences } from './alarm-sentences.ts'
 import { calling } from './arrival-events.ts'
-import { type Labels, personLabel } from './labels.ts'
+import { type Naming, personLabel } from './labels.ts'
 
 /**
  * What came in, as lines for people. A message begins with its author's name, what happened with a star, an alarm with an
  * exclamation mark; further lines of a text are indented, so that no text can pass for any of them.
  */
-export async function linesOf(arrival: Arrival, labels: Labels): Promise<string> {
+export async function linesOf(arrival: Arrival, labels: Naming): Promise<string> {
   if (arrival.kind === 'told') return toldLine(arrival, labels)
   if (arrival.kind === 'message') return messageLines(arrival, labels)
   return `* ${await itemSentence(arrival, labels)}`
 }
 
-async function messageLines({ conversation, from, isOwn, content }: Message, labels: Labels): Promise<string> {
+async function messageLines({ conversation, from, isOwn, content }: Message, labels: Naming): Promise<string> {
   if (content.kind === 'title') labels.forget(conversation)
   const { kind, label } = await labels.of(conversation)
   const to = kind === 'direct' && !isOwn ? 'me' : label
@@ -41,7 +41,7 @@ export function said(content: Content): string {
   }
 }
 
-async function itemSentence(item: Exclude<Item, Message>, labels: Labels): Promise<string> {
+async function itemSentence(item: Exclude<Item, Message>, labels: Naming): Promise<string> {
   labels.forget(item.conversation)
   const { label } = await labels.of(item.conversation)
   switch (item.kind) {
@@ -90,7 +90,7 @@ function listedBy(by: Somebody, people: readonly Somebody[]): string {
   return [...names, ...(people.some(isOwn) ? ['a device of their own'] : [])].join(' and ')
 }
 
-async function toldLine({ told, names }: Event, labels: Labels): Promise<string> {
+async function toldLine({ told, names }: Event, labels: Naming): Promise<string> {
   const called = calling(names)
   const who = (account: Uint8Array): string => personLabel(called(account))
   switch (told.kind) {
@@ -134,7 +134,7 @@ async function toldLine({ told, names }: Event, labels: Labels): Promise<string>
       return '* the server was restored from a copy: what was received before may come again'
   }
 
-  async function name(conversation: Parameters<Labels['of']>[0]): Promise<string> {
+  async function name(conversation: Parameters<Naming['of']>[0]): Promise<string> {
     labels.forget(conversation)
     return (await labels.of(conversation)).label
   }

@@ -48,3 +48,6 @@ export class Labels {
     this.#known.delete(toBase64url(conversation))
   }
 }
+
+/** What lines for people take names of conversations from. */
+export type Naming = Pick<Labels, 'of' | 'forget'>
