@@ -98,6 +98,21 @@ describe('on a server of its own', () => {
     )
     const list = await cli(['people'])
     assert.equal(list.out, 'bob  ALARM: another account than before\n')
+
+    const refused = await cli(['send', 'bob', 'is it you?', '--json'])
+    assert.deepEqual([refused.code, events(refused).at(-1)?.code], [5, 'account-changed'])
+    const other = first(await cli(['whoami', '--profile', 'other', '--json'])).account
+    const [alarm] = events(await cli(['alarms', '--json']))
+    assert.deepEqual([alarm?.alarm, alarm?.name, alarm?.account], ['other-account', 'bob', other])
+    const [hers, his] = [
+      events(await cli(['verify', 'bob', '--json'])).at(-1),
+      first(await cli(['verify', 'alice', '--profile', 'other', '--json'])),
+    ]
+    assert.deepEqual([hers?.digits, hers?.isVerified], [his.digits, false], 'what is compared is the other account')
+    assert.equal((await cli(['verify', 'bob', '--confirm'])).code, 5, 'it is accepted first')
+    assert.equal(first(await cli(['alarms', 'accept', 'bob', '--json'])).event, 'accepted')
+    assert.equal((await cli(['send', 'bob', 'is it you?'])).code, 0)
+    assert.equal((await cli(['alarms'])).out, '')
   })
 
   test('G08: a version 2 client and a version 3 account of one name neither see nor act for each other', async () => {

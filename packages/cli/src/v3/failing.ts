@@ -41,6 +41,14 @@ const ownCodes: Readonly<Record<ClientReason, FailureCode>> = {
   'insecure-file':      'insecure-file',
 }
 
+/** Where a command says better what to do than the client can. */
+const commands: Readonly<Partial<Record<ClientReason, string>>> = {
+  unseen: 'messageu listen --once shows who is there',
+  'not-accepted': 'messageu requests accept NAME (or refuse, or block)',
+  'unknown-conversation': 'messageu conversations',
+  'other-account': 'compare safety numbers (messageu verify NAME), then messageu alarms accept NAME',
+}
+
 interface Refused {
   readonly code: FailureCode
   /** What it comes down to, where the reason alone does not say. */
@@ -75,7 +83,8 @@ export function asClientFailure(error: unknown): unknown {
 }
 
 function clientFailure(error: ClientError): Failure {
-  const { reason, message, advice } = error
+  const { reason, message } = error
+  const advice = commands[reason] ?? error.advice
   return new Failure(ownCodes[reason], { what: message, advice, cause: error })
 }
 

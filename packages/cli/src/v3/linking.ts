@@ -54,7 +54,7 @@ export async function joinAccount(context: Context, offer: string): Promise<void
   await tell(
     output,
     { event: 'linked', device: hex(device), name },
-    `You are ${printable(name)} here too. What was said before comes with messageu listen.`,
+    `You are ${printable(name)} here too. What was said before is in messageu history WHO once it has come.`,
   )
 }
 
