@@ -14,6 +14,7 @@ import { type Key, keyBytes, type Row, type Table, tables } from '../store.ts'
 
 const nonceBytes = 12
 const tagBytes = 16
+const noncesPerDraw = 256
 export const digestBytes = 32
 
 const Keyed = struct({ key: bytes({ max: 2 ** 16 }), value: bytes({ max: 2 ** 26 }) })
@@ -46,6 +47,7 @@ export class RowCipher {
   readonly #valueKey: KeyObject
   readonly #nameKey: KeyObject
   readonly #digestKey: KeyObject
+  #nonces: Uint8Array = new Uint8Array()
 
   constructor(storeKey: Secret) {
     this.#valueKey = derived(storeKey, 'messageu/store/value/1')
@@ -85,9 +87,17 @@ export class RowCipher {
   }
 
   sealBytes(content: Uint8Array, aad: Uint8Array): Uint8Array {
-    const nonce = randomBytes(nonceBytes)
+    const nonce = this.#nextNonce()
     const cipher = createCipheriv('aes-256-gcm', this.#valueKey, nonce).setAAD(aad)
     return Buffer.concat([nonce, cipher.update(content), cipher.final(), cipher.getAuthTag()])
+  }
+
+  /** Random bytes are drawn for many rows at once: a draw costs more than a row. */
+  #nextNonce(): Uint8Array {
+    if (this.#nonces.length < nonceBytes) this.#nonces = randomBytes(nonceBytes * noncesPerDraw)
+    const nonce = this.#nonces.subarray(0, nonceBytes)
+    this.#nonces = this.#nonces.subarray(nonceBytes)
+    return nonce
   }
 
   /** `what` is said of bytes that are not what was sealed. */
