@@ -15,7 +15,7 @@ export class FakeClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): Disposable {
-    const timer = { dueMs: this.#elapsedMs + delayMs, callback }
+    const timer = { dueMs: this.#elapsedMs + Math.ceil(delayMs), callback } // whole milliseconds, as real timers
     this.#timers.add(timer)
     return { [Symbol.dispose]: () => this.#timers.delete(timer) }
   }

@@ -64,6 +64,10 @@ export type Reply =
   | { readonly kind: 'frames'; readonly bytes: Uint8Array }
   | { readonly kind: 'silence' }
 
+export type Handlers = {
+  [N in OperationName]?: (request: RequestOf<N>, body: Uint8Array) => ResponseOf<N> | Promise<ResponseOf<N>>
+}
+
 /**
  * A server of version 3 in memory: what it promises it keeps over any number of connections, and what a test tells it to
  * do wrong it does.
@@ -88,12 +92,17 @@ export class FakeServer implements Transport {
   certificate: Channel['certificate']
   position = 0
 
-  private constructor(key: SigningKey) {
+  protected constructor(key: SigningKey) {
     this.key = key
   }
 
   static async start(): Promise<FakeServer> {
     return new FakeServer(await signingKey(newSeed((count) => randomBytes(count))))
+  }
+
+  /** What it knows beside sessions, accounts and sends; a server that knows conversations says more. */
+  operations(_session: FakeSession): Handlers {
+    return {}
   }
 
   get link(): Link {
@@ -115,7 +124,7 @@ export class FakeServer implements Transport {
   }
 
   /** Something for a device; it goes out as soon as there is credit. */
-  deliver(to: DeviceId, parts: Partial<Delivery> = {}): Delivery {
+  deliver(to: DeviceId, parts: Partial<Delivery> = {}): void {
     this.position += 1
     const delivery: Delivery = {
       position: this.position,
@@ -129,7 +138,6 @@ export class FakeServer implements Transport {
     }
     this.mailbox(to).waiting.push(delivery)
     for (const session of this.sessions) session.push()
-    return delivery
   }
 
   mailbox(device: DeviceId): Mailbox {
@@ -162,6 +170,13 @@ export class FakeServer implements Transport {
     const name = toBase64url(device)
     this.sendNumbers.set(name, Math.max(this.sendNumbers.get(name) ?? 0, request.number))
     return accepted
+  }
+
+  async enrol(entry: Uint8Array): Promise<VerifiedList> {
+    const list = await verifyList([entry])
+    const key = toBase64url(list.account)
+    if (!this.lists.has(key)) this.lists.set(key, { entries: [entry], list })
+    return list
   }
 
   async append(account: AccountId, entry: Uint8Array): Promise<VerifiedList> {
@@ -309,20 +324,17 @@ export class FakeSession implements Channel {
   }
 
   async #answer<N extends OperationName>(name: N, body: Uint8Array): Promise<Uint8Array> {
-    const handler = this.#handlers[name]
+    const more: Handlers = this.#server.operations(this)
+    const handler = more[name] ?? this.#handlers[name]
     if (handler === undefined) throw new RefusedError('unknown-code', `the fake server does not know ${name}`)
     return done(name, await handler(requested(name, body), body))
   }
 
-  readonly #handlers: {
-    [N in OperationName]?: (request: RequestOf<N>, body: Uint8Array) => ResponseOf<N> | Promise<ResponseOf<N>>
-  } = {
+  readonly #handlers: Handlers = {
     prove: (proof) => this.#prove(proof),
     register: async ({ entry, ownDevices }) => {
-      const list = await verifyList([entry])
-      const key = toBase64url(list.account)
-      if (!this.#server.lists.has(key)) this.#server.lists.set(key, { entries: [entry], list })
-      return { account: list.account, ownDevices, isAdmin: false }
+      const { account } = await this.#server.enrol(entry)
+      return { account, ownDevices, isAdmin: false }
     },
     recover: async ({ account, entry }) => {
       const { version, hash } = await this.#server.append(account, entry)
@@ -346,14 +358,14 @@ export class FakeSession implements Channel {
     },
     acknowledge: ({ through }) => {
       if (through > this.delivered) throw new RefusedError('not-permitted', 'it was not delivered')
-      const mailbox = this.#server.mailbox(this.#proved())
+      const mailbox = this.#server.mailbox(this.proved())
       mailbox.acknowledged = Math.max(mailbox.acknowledged, through)
       const kept = mailbox.waiting.filter(({ position }) => position > through)
       mailbox.waiting.splice(0, mailbox.waiting.length, ...kept)
       return undefined
     },
-    send: (request, body) => this.#server.accept(this.#proved(), request, body),
-    commit: (request, body) => this.#server.accept(this.#proved(), request, body),
+    send: (request, body) => this.#server.accept(this.proved(), request, body),
+    commit: (request, body) => this.#server.accept(this.proved(), request, body),
     'count-packages': () => ({ singleUse: 3, hasLastResort: true }),
     invite: () => ({ invite: decode(Invite, randomBytes(Invite.max)), notAfter: 1 }),
     open: ({ conversation }) => ({ conversation, generation: 1, isNew: true }),
@@ -396,7 +408,7 @@ export class FakeSession implements Channel {
     }
   }
 
-  #proved(): DeviceId {
+  proved(): DeviceId {
     if (this.device === undefined) throw new RefusedError('unproved', 'prove yourself first')
     return this.device
   }

@@ -62,7 +62,8 @@ async function offeredBy(
   const lists = await newestLists(work, [account])
   const good: Offered[] = []
   for (const claimed of await desk.session.request('claim', account, { signal })) {
-    if (!missing.some(({ device }) => sameBytes(device, claimed.device))) continue
+    const isHere = good.some(({ device }) => sameBytes(device, claimed.device))
+    if (isHere || !missing.some(({ device }) => sameBytes(device, claimed.device))) continue
     try {
       await checkKeyPackage(claimed.keyPackage, { lists, suite, now: desk.clock.nowMs() })
       good.push({ ...claimed, account })

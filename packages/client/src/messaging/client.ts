@@ -103,10 +103,11 @@ export class Client implements AsyncDisposable {
     let keeper: Keeper | undefined
     const tools: Tools = {
       me: await meOf(account),
-      lists: new Lists({ serverKey, clock }),
+      lists: new Lists({ serverKey, clock, told: () => bell.ring() }),
       nowMs: () => clock.nowMs(),
       repairMs,
       touched: (conversation) => keeper?.touch(conversation),
+      written: () => tends && keeper?.stir(),
     }
     const hear = (event: SessionEvent): void => {
       if (event.kind === 'phase' && event.phase.phase === 'open' && tends) void keeper?.opened().catch(() => {})

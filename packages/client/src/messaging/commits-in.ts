@@ -9,12 +9,12 @@ import {
   view,
 } from '@messageu/e2ee/conversation'
 import { decode, ProtocolError } from '@messageu/protocol'
-import { type AccountId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
+import { DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { noteDirect } from './directs.ts'
-import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow, PendingRow, Person } from './rows.ts'
+import { getStuck } from './stuck.ts'
 import { beginEpoch } from './transcript.ts'
 import type { Work } from './work.ts'
 
@@ -24,8 +24,12 @@ export async function takeCommit(work: Work, delivery: Delivery, row: Conversati
   work.tools.touched(row.conversation)
   if (row.standing.kind === 'removed' || row.standing.kind === 'left') return
   const arrived = readCommit(delivery.sealed)
-  if (arrived === undefined) return getStuck(work, row, { epoch: row.epoch, why: 'a commit that cannot be read' })
   const pending = await work.pending(row.conversation)
+  // whatever has become of one's own commit, this was its place: nobody waits for it any longer
+  if (pending !== undefined && (arrived === undefined || sameBytes(pending.id, arrived.id)))
+    work.putPending(row.conversation, undefined)
+  if (arrived === undefined)
+    return void (await getStuck(work, row, { epoch: row.epoch, why: 'a commit that cannot be read' }))
   if (
     pending?.isRejoin &&
     sameBytes(pending.id, arrived.id) &&
@@ -79,12 +83,17 @@ async function settle(
     case 'passed':
       return
     case 'early':
-      return getStuck(work, row, { epoch: applied.epoch - 1, why: 'a commit is missing' })
+      return void (await getStuck(work, row, { epoch: row.epoch, why: 'a commit is missing' }))
     case 'fork':
-      await work.tell({ kind: 'fork', body: { conversation, epoch: applied.epoch } })
-      return getStuck(work, row, { epoch: applied.epoch, why: 'members were given different commits' })
+      if (row.standing.kind !== 'request')
+        await work.tell({ kind: 'fork', body: { conversation, epoch: applied.epoch } })
+      return void (await getStuck(work, row, { epoch: applied.epoch, why: 'members were given different commits' }))
     case 'stuck':
-      return getStuck(work, row, { epoch: applied.epoch, why: applied.explanation, by: applied.by?.account })
+      return void (await getStuck(work, row, {
+        epoch: applied.epoch,
+        why: applied.explanation,
+        by: applied.by?.account,
+      }))
   }
 }
 
@@ -149,20 +158,6 @@ async function confirmed(
     if (error instanceof ConversationError) return undefined
     throw error
   }
-}
-
-/** It is told once; the device reports it and looks for its way back. CONVERSATIONS D 4 */
-async function getStuck(
-  work: Work,
-  row: ConversationRow,
-  { epoch, why, by }: { epoch: number; why: string; by?: AccountId | undefined },
-): Promise<void> {
-  if (row.standing.kind === 'stuck' || row.standing.kind === 'waiting') return
-  const { conversation } = row
-  const words = why.slice(0, limits.wordsBytesMax / 4)
-  const body = { since: work.nowMs, epoch, by, why: words }
-  work.put({ ...row, epoch: Math.max(row.epoch, epoch), standing: { kind: 'stuck', body } })
-  await work.tell({ kind: 'stuck', body: { conversation, by, why: words } })
 }
 
 function readCommit(sealed: Uint8Array): DeliveredCommit | undefined {

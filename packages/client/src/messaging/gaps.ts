@@ -1,12 +1,31 @@
-import type { Range } from './rows.ts'
+import type { Gap, Range } from './rows.ts'
+
+// Sequences that are missing, as ranges that do not overlap.
+
+export function isInside(gaps: readonly Gap[], sequence: number): boolean {
+  return gaps.some(({ from, through }) => from <= sequence && sequence <= through)
+}
+
+/** The parts of these that lie within a range. */
+export function inside(gaps: readonly Gap[], range: Range): readonly Gap[] {
+  return gaps.flatMap(({ from, through, since }) =>
+    nonEmpty({ since, from: Math.max(from, range.from), through: Math.min(through, range.through) }),
+  )
+}
+
+/** The parts of these that lie outside of a range. */
+export function outside(gaps: readonly Gap[], range: Range): readonly Gap[] {
+  return gaps.flatMap(({ from, through, since }) => [
+    ...nonEmpty({ since, from, through: Math.min(through, range.from - 1) }),
+    ...nonEmpty({ since, from: Math.max(from, range.through + 1), through }),
+  ])
+}
 
 /** The sequences that are left of these once one of them is known. */
-export function without(gaps: readonly Range[], sequence: number): readonly Range[] {
-  return gaps.flatMap(({ from, through }) => {
-    if (sequence < from || sequence > through) return [{ from, through }]
-    return [
-      { from, through: sequence - 1 },
-      { from: sequence + 1, through },
-    ].filter((part) => part.from <= part.through)
-  })
+export function without(gaps: readonly Gap[], sequence: number): readonly Gap[] {
+  return outside(gaps, { from: sequence, through: sequence })
+}
+
+function nonEmpty(gap: Gap): readonly Gap[] {
+  return gap.from <= gap.through ? [gap] : []
 }

@@ -91,6 +91,12 @@ export class Keeper implements AsyncDisposable {
     while (this.#work !== undefined) await this.#work
   }
 
+  /** Something was stored: what is due by that is looked at. */
+  stir(): void {
+    const now = this.#desk.clock.monotonicMs()
+    if (Array.from(this.#agenda.values()).some(({ dueMs }) => dueMs <= now)) this.wake()
+  }
+
   wake(): void {
     if (this.#scope.signal.aborted) return
     this.#work ??= this.#run().finally(() => {
@@ -123,11 +129,11 @@ export class Keeper implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const { monotonicMs } = this.#desk.clock
-    if (this.#packagesDueMs <= monotonicMs()) {
+    const { clock } = this.#desk
+    if (this.#packagesDueMs <= clock.monotonicMs()) {
       this.#packagesDueMs = Number.POSITIVE_INFINITY
       const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#wait))
-      if (!isKept) this.#packagesDueMs = monotonicMs() + limits.dutyRetryMs
+      if (!isKept) this.#packagesDueMs = clock.monotonicMs() + limits.dutyRetryMs
     }
     for (let next = this.#takeDue(); next !== undefined; next = this.#takeDue()) {
       const { conversation } = next
@@ -173,7 +179,9 @@ export class Keeper implements AsyncDisposable {
     const due = Math.min(...dues)
     if (!Number.isFinite(due)) return
     this.#timer?.[Symbol.dispose]()
-    this.#timer = this.#desk.clock.after(Math.max(0, due - this.#desk.clock.monotonicMs()), () => this.wake())
+    // timers count whole milliseconds: one that ends too early would find nothing to do, and be set again
+    const delayMs = Math.ceil(Math.max(0, due - this.#desk.clock.monotonicMs()))
+    this.#timer = this.#desk.clock.after(delayMs, () => this.wake())
   }
 
   /** Nobody waits for a duty: one that cannot be done now is done later, by this device or another one. */
@@ -213,8 +221,9 @@ export class Keeper implements AsyncDisposable {
 
   async #serve(row: ConversationRow): Promise<number | undefined> {
     const { conversation } = row
-    await explainGaps(this.#desk, row, this.#wait)
-    const askAgainMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
+    const explainAgainMs = await explainGaps(this.#desk, row, this.#wait)
+    const askMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
+    const askAgainMs = earlier(explainAgainMs, askMs)
     const { own, others } = split(await wanted(this.#desk, conversation), this.#desk.tools.me.self.account)
     await perform(this.#desk, conversation, own, this.#wait)
     // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
@@ -231,7 +240,8 @@ export class Keeper implements AsyncDisposable {
     const name = toBase64url(conversation)
     const now = this.#desk.clock.monotonicMs()
     const span = limits.dutyDelayMaxMs - limits.dutyDelayMinMs
-    const due = this.#dueToOthers.get(name) ?? now + limits.dutyDelayMinMs + fraction(this.#desk.random) * span
+    const due =
+      this.#dueToOthers.get(name) ?? Math.ceil(now + limits.dutyDelayMinMs + fraction(this.#desk.random) * span)
     this.#dueToOthers.set(name, due)
     return Math.max(0, due - now)
   }

@@ -10,9 +10,11 @@ export const messagingLimits = {
   wordsBytesMax: 512,
 
   /** Places that others may be behind, and one's own sends that may be ahead of what has come. */
-  recentMarks: 16,
+  recentMarks: 32,
   aheadMax: 256,
   gapsMax: 64,
+  /** How long what is missing may still come before anybody asks for it. */
+  gapMs: 5_000,
   /** Messages of one device and one conversation that may come in another order than they were sent. */
   seenWindow: 256,
   /** Places of one conversation in the history. */
@@ -44,6 +46,8 @@ export const messagingLimits = {
   lastResortMs: 7 * 86_400_000,
   lastResortGraceMs: 14 * 86_400_000,
   welcomesPerPackageMax: 1_000,
+  /** Welcomes into one conversation that are recognised when they come again. */
+  welcomesRemembered: 32,
 
   /** CONVERSATIONS C 9: how often others are asked for what could not be opened, and how long an answer may take. */
   askAttempts: 4,

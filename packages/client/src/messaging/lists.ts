@@ -25,13 +25,15 @@ interface Reading {
 export class Lists {
   readonly #serverKey: PublicKey
   readonly #clock: Clock
+  readonly #told: () => void
   readonly #held = new Map<string, VerifiedList>()
   /** By the account's id as text. */
   readonly #reading = new Map<string, Promise<unknown>>()
 
-  constructor({ serverKey, clock }: { serverKey: PublicKey; clock: Clock }) {
+  constructor({ serverKey, clock, told }: { serverKey: PublicKey; clock: Clock; told: () => void }) {
     this.#serverKey = serverKey
     this.#clock = clock
+    this.#told = told
   }
 
   readonly known: KnownLists = ({ account, version }) => this.#held.get(nameOf(account, version))
@@ -75,10 +77,12 @@ export class Lists {
       const list = await readList(source, account, { signal, ...(told && { told }) })
       this.#keep(list)
       await noteList(store, { before, list, at: this.#clock.nowMs() })
+      this.#told()
       return list
     } catch (error) {
       const isAlarm = error instanceof ClientError && (error.reason === 'older-list' || error.reason === 'forked-list')
       if (isAlarm && !knew) await tellAlarm(store, { kind: error.reason, account, at: this.#clock.nowMs() })
+      this.#told()
       throw error
     }
   }

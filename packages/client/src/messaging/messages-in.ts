@@ -8,6 +8,7 @@ import { unopenedKey } from './errands.ts'
 import { hearOfList } from './gossip.ts'
 import { type ConversationRow, errandRow } from './rows.ts'
 import { isRepeated } from './senders.ts'
+import { getStuck } from './stuck.ts'
 import { compare, take } from './transcript.ts'
 import { historyKey, type Work } from './work.ts'
 
@@ -40,8 +41,10 @@ async function setAside(
   const { id, epoch } = readEnvelope(delivery.sealed) ?? { id: undefined, epoch: 0 }
   if (id !== undefined && (await wasThere(work, row, id))) return
   const sealed = isSealed ? delivery.sealed : new Uint8Array()
+  const isBehind = reason === 'early'
+  const known = isBehind ? await getStuck(work, row, { epoch: row.epoch, why: 'a commit is missing' }) : row
   const kept = await work.record(
-    row,
+    known,
     delivery,
     { kind: 'unopened', body: { reason, epoch, id, sealed } },
     { isFed: true },

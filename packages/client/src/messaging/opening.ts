@@ -1,4 +1,4 @@
-import type { Purpose } from '@messageu/e2ee/conversation'
+import { type Purpose, view } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
@@ -18,7 +18,10 @@ export async function openWith(desk: Desk, account: AccountId, wait: Wait): Prom
   const isSelf = sameBytes(account, desk.tools.me.self.account)
   const known = (await look(desk).contact(account))?.direct
   const row = known && (await look(desk).conversation(known))
-  if (row?.standing.kind === 'active') return row.conversation
+  if (row?.standing.kind === 'active') {
+    if (!(await isThere(desk, row.conversation, account))) await bringOthers(desk, row.conversation, account, wait)
+    return row.conversation
+  }
   if (row?.standing.kind === 'request')
     throw new ClientError('not-accepted', 'they have asked first, and wait for an answer')
   const target = isSelf ? ({ kind: 'self', body: undefined } as const) : ({ kind: 'direct', body: account } as const)
@@ -26,11 +29,22 @@ export async function openWith(desk: Desk, account: AccountId, wait: Wait): Prom
   const purpose: Purpose = isSelf ? { kind: 'self' } : { kind: 'direct', with: account }
   await enterOpened(desk, { conversation, generation, purpose }, wait)
   await remember(desk, account, conversation)
-  const others = isSelf ? [account] : [account, desk.tools.me.self.account]
-  const absent = await bringIn(desk, conversation, others, wait)
-  if (!isSelf && absent.some((each) => sameBytes(each, account)))
-    throw new ClientError('no-device', 'none of their devices can be brought into a conversation yet')
+  await bringOthers(desk, conversation, account, wait)
   return conversation
+}
+
+/** Whoever was interrupted before the other side was in, or whose other side has left, is alone there. */
+async function isThere(desk: Desk, conversation: ConversationId, account: AccountId): Promise<boolean> {
+  const state = await look(desk).state(conversation)
+  return state !== undefined && view(state).lists.some((each) => sameBytes(each.account, account))
+}
+
+async function bringOthers(desk: Desk, conversation: ConversationId, account: AccountId, wait: Wait): Promise<void> {
+  const own = desk.tools.me.self.account
+  const others = sameBytes(account, own) ? [own] : [account, own]
+  const absent = await bringIn(desk, conversation, others, wait)
+  if (absent.some((each) => sameBytes(each, account)))
+    throw new ClientError('no-device', 'none of their devices can be brought into a conversation yet')
 }
 
 async function remember(desk: Desk, account: AccountId, conversation: ConversationId): Promise<void> {

@@ -4,10 +4,10 @@ import type { Receiver } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
 import type { Change, RowStore, Store } from '../store.ts'
 import { takeCommit } from './commits-in.ts'
-import { without } from './gaps.ts'
+import { isInside, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
-import { type ConversationRow, conversationRow, type Range } from './rows.ts'
+import { type ConversationRow, conversationRow, type Gap } from './rows.ts'
 import { takeWelcome } from './welcomes-in.ts'
 import { type Tools, Work } from './work.ts'
 
@@ -51,8 +51,13 @@ async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void>
   const row = await work.conversation(delivery.conversation)
   if (delivery.kind === 'welcome') return takeWelcome(work, delivery, row, asker)
   if (row === undefined) return // no Welcome came before it: nobody has brought this device in
-  if (delivery.sequence <= row.received) return // the server repeats itself under a new position
-  const passed = withGap({ ...row, received: delivery.sequence }, row.received)
+  const { sequence } = delivery
+  if (row.base + sequence >= limits.historyMax) return // no honest server has counted that far
+  const isLate = sequence <= row.received
+  if (isLate && !isInside(row.gaps, sequence)) return // the server repeats itself under a new position
+  const passed = isLate
+    ? { ...row, gaps: without(row.gaps, sequence) }
+    : withGap({ ...row, received: sequence }, { before: row.received, nowMs: work.nowMs })
   if (passed.gaps !== row.gaps) work.tools.touched(row.conversation)
   await (delivery.kind === 'commit'
     ? takeCommit(work, delivery, passed, asker)
@@ -60,12 +65,12 @@ async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void>
 }
 
 /** What lies between what was received before and now was not delivered: somebody asks why. Protocol 3 §7.4 */
-function withGap(row: ConversationRow, before: number): ConversationRow {
+function withGap(row: ConversationRow, { before, nowMs }: { before: number; nowMs: number }): ConversationRow {
   const { received, gaps, standing, transcript } = row
   if (before === 0 || standing.kind === 'removed') return row
   const from = Math.max(before, transcript.seen.sequence) + 1
   if (from >= received) return row
   const own = transcript.ahead.map(({ sequence }) => sequence)
-  const found = own.reduce(without, [{ from, through: received - 1 }] as readonly Range[])
+  const found = own.reduce(without, [{ from, through: received - 1, since: nowMs }] as readonly Gap[])
   return { ...row, gaps: [...gaps, ...found].slice(-limits.gapsMax) }
 }

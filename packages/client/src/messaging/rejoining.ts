@@ -5,6 +5,7 @@ import type { Draft, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
+import type { ConversationRow, Person } from './rows.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
 
@@ -103,12 +104,26 @@ async function stage(
     stageRejoin(me.self, { conversation, ...shown }, { ...options, ...(replaces && { replaces }) })
   const alone = await attempt()
   if (alone.kind !== 'staged') return alone
+  if (!(await mayEnter(work, row, alone.members)))
+    return { kind: 'refused', reason: 'forbidden', explanation: 'nobody that the user knows is there' }
   // a device of the own account that its list has no more gives its place to this one
   const replaces = alone.members.find(
     ({ account, device }) =>
       sameBytes(account, me.self.account) && !list.devices.some((listed) => sameBytes(listed.device, device)),
   )
   return replaces === undefined ? alone : attempt(replaces.device)
+}
+
+/** By its own doing a device comes only to where somebody is whom the user has accepted, or where it was. */
+async function mayEnter(work: Work, row: ConversationRow, members: readonly Person[]): Promise<boolean> {
+  if (row.standing.kind !== 'waiting' || row.isUnseen) return true
+  const { account, device } = work.me.self
+  for (const member of members) {
+    if (sameBytes(member.device, device)) continue
+    if (sameBytes(member.account, account)) return true
+    if ((await work.contact(member.account))?.standing === 'accepted') return true
+  }
+  return false
 }
 
 async function draft(

@@ -20,7 +20,11 @@ export async function requestsBy(work: Work, account: AccountId): Promise<readon
 export async function admit(work: Work, { conversation }: ConversationRow): Promise<void> {
   const row = await work.conversation(conversation)
   if (row?.standing.kind !== 'request') return
-  work.put({ ...row, standing: { kind: 'active', body: undefined } })
+  const { stuck } = row.standing.body
+  work.put({
+    ...row,
+    standing: stuck === undefined ? { kind: 'active', body: undefined } : { kind: 'stuck', body: stuck },
+  })
   work.tools.touched(conversation)
   const silent = await work.stored.read('history', { after: historyKey(row, 0), limit: silentMax })
   const keys = silent.map(({ key }) => Number(key)).filter((key) => key <= historyKey(row, row.newest))

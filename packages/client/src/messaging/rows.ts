@@ -36,18 +36,18 @@ import { messagingLimits as limits } from './limits.ts'
 export const Person = struct({ account: AccountId, device: DeviceId })
 export type Person = Infer<typeof Person>
 
+/** Since when a commit that was accepted cannot be applied, in which epoch, and who signed it if a member did. */
+const Stuck = struct({ since: u64, epoch: u64, by: optional(AccountId), why: text({ max: limits.wordsBytesMax }) })
+
 /** Where the device stands in a conversation. */
 const Standing = union({
   /** It has no place: somebody brings it in, or it rejoins. */
   waiting: { tag: 1, body: struct({ since: u64 }) },
   /** A stranger has brought it in: it is silent until the user has accepted. CONVERSATIONS C 11 */
-  request: { tag: 2, body: struct({ by: AccountId }) },
+  request: { tag: 2, body: struct({ by: AccountId, stuck: optional(Stuck) }) },
   active: { tag: 3, body: nothing },
   /** A commit was accepted that it cannot apply. CONVERSATIONS D 4 */
-  stuck: {
-    tag: 4,
-    body: struct({ since: u64, epoch: u64, by: optional(AccountId), why: text({ max: limits.wordsBytesMax }) }),
-  },
+  stuck: { tag: 4, body: Stuck },
   left: { tag: 5, body: nothing },
   removed: { tag: 6, body: struct({ by: AccountId }) },
 })
@@ -66,8 +66,13 @@ const Transcript = struct({
 })
 export type Transcript = Infer<typeof Transcript>
 
-const Range = struct({ from: u64, through: u64 })
-export type Range = Infer<typeof Range>
+export interface Range {
+  readonly from: number
+  readonly through: number
+}
+/** Sequences that did not come, and since when that is known. */
+const Gap = struct({ from: u64, through: u64, since: u64 })
+export type Gap = Infer<typeof Gap>
 
 export const conversationRow = {
   table: 'conversations',
@@ -91,12 +96,14 @@ export const conversationRow = {
     epoch: u64,
     transcript: Transcript,
     /** Sequences that were never delivered and not explained yet. */
-    gaps: list(Range, { max: limits.gapsMax }),
+    gaps: list(Gap, { max: limits.gapsMax }),
     /** One's own messages since the last update of the own leaf, and when that was. CONVERSATIONS D 5 */
     sentSinceUpdate: u32,
     updatedAt: u64,
     /** Whether somebody has to have looked at who is there before anything is sent. CONVERSATIONS D 3 */
     isUnseen: bool,
+    /** The newest Welcomes that have brought it in: what comes again is nothing. */
+    welcomes: list(Hash, { max: limits.welcomesRemembered }),
     /** Whether the server may have lost commits: it was restored, and nobody has compared the epochs yet. */
     isDoubted: bool,
   }),

@@ -9,7 +9,7 @@ import { senderKey, type Work } from './work.ts'
  * it was sealed: a server may hold both what it refused and what was sealed instead. Remembers it. CONVERSATIONS C 6
  */
 export async function isRepeated(
-  work: Work,
+  work: Pick<Work, 'store'>,
   { conversation }: Pick<ConversationRow, 'conversation'>,
   { sender, number }: Pick<OpenedMessage, 'sender' | 'number'>,
 ): Promise<boolean> {

@@ -14,9 +14,13 @@ export const emptyTranscript: Transcript = {
   recent: [],
 }
 
-/** The epoch that begins at this place. What was seen of earlier ones can still be compared. */
-export function beginEpoch({ recent }: Transcript, start: Mark): Transcript {
-  return { seen: start, ahead: [], recent: [...recent, start].slice(-limits.recentMarks) }
+/** The epoch that begins at this place, with what stands behind it already. What was seen of earlier ones can still be compared. */
+export function beginEpoch({ ahead, recent }: Transcript, start: Mark): Transcript {
+  return drained({
+    seen: start,
+    ahead: ahead.filter(({ sequence }) => sequence > start.sequence),
+    recent: [...recent, start].slice(-limits.recentMarks),
+  })
 }
 
 /** A message stands at this place, one's own or another's: the hash is that of its sealed bytes. */

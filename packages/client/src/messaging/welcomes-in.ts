@@ -5,6 +5,7 @@ import {
   type Joined,
   joinFromWelcome,
   packagesOf,
+  sealedHash,
   view,
 } from '@messageu/e2ee/conversation'
 import { decode, ProtocolError } from '@messageu/protocol'
@@ -28,7 +29,8 @@ export async function takeWelcome(
   work.tools.touched(delivery.conversation)
   const joined = await join(work, delivery, known, asker)
   if (joined === undefined) return
-  if (joined.kind === 'refused') return refuse(work, delivery, known, joined)
+  if (joined === 'overtaken') return waitForPlace(work, delivery, known)
+  if (joined.kind === 'refused') return refuse(work, delivery, joined)
   const shown = view(joined.state)
   const before = known && (await work.state(known.conversation))
   const row = known ?? (await work.begin(delivery.conversation, shown))
@@ -37,7 +39,8 @@ export async function takeWelcome(
   work.putState(row.conversation, joined.state)
   const standing = await standingAfter(work, row, { before, joined })
   const received = Math.max(row.received, delivery.sequence)
-  const taken = await noteDirect(work, { ...row, kind: shown.kind, standing, received }, shown)
+  const welcomes = [...row.welcomes, joined.welcome].slice(-limits.welcomesRemembered)
+  const taken = await noteDirect(work, { ...row, kind: shown.kind, standing, received, welcomes }, shown)
   const entered = enter(taken, shown, { sequence: delivery.sequence, nowMs: undefined })
   const { conversation, generation } = shown
   await work.record(
@@ -57,18 +60,20 @@ async function join(
   { conversation, generation, sealed }: Delivery,
   known: ConversationRow | undefined,
   asker: Asker,
-): Promise<Exclude<Joined, { kind: 'needs' }> | undefined> {
+): Promise<Exclude<Joined, { kind: 'needs' }> | 'overtaken' | undefined> {
   const arrived = readWelcome(sealed)
   if (arrived === undefined) return refusal('malformed', 'a Welcome that cannot be read')
   if (known !== undefined && generation < known.generation) return refusal('older', 'a generation that has ended')
+  if (known !== undefined && hasHash(known.welcomes, sealedHash(arrived.welcome)))
+    return refusal('seen', 'this Welcome was opened before')
   const tree = await treeOf(conversation, arrived, asker)
-  if (tree === undefined) return refusal('older', 'the tree of this Welcome is gone')
+  if (tree === undefined) return 'overtaken'
   const packages = await packagesFor(work, arrived.welcome)
   const isHeld = known !== undefined && known.generation === generation && isInside(known)
   const memory = {
     packages,
     isHeld,
-    wasSeen: (hash: Hash) => packages.some(({ welcomes }) => welcomes.some((each) => sameBytes(each, hash))),
+    wasSeen: (hash: Hash) => packages.some(({ welcomes }) => hasHash(welcomes, hash)),
   }
   const { sender, welcome } = arrived
   const attempt = () =>
@@ -84,13 +89,26 @@ async function join(
 }
 
 /** Told once for each reason that a user can do something about; a Welcome that comes twice is nothing. */
+/**
+ * Others have gone on since, and only the newest tree is kept: the device takes its place by itself, from outside.
+ * Protocol 3 §6.7
+ */
+async function waitForPlace(
+  work: Work,
+  { conversation, generation, sequence }: Delivery,
+  known: ConversationRow | undefined,
+): Promise<void> {
+  if (known !== undefined && known.generation >= generation && isInside(known)) return
+  const row = known ?? (await work.begin(conversation, { kind: 'group', generation }))
+  const standing = { kind: 'waiting', body: { since: work.nowMs } } as const
+  work.put({ ...row, standing, received: Math.max(row.received, sequence) })
+}
+
 async function refuse(
   work: Work,
-  { conversation, sequence }: Delivery,
-  known: ConversationRow | undefined,
+  { conversation }: Delivery,
   { reason, explanation }: Extract<Joined, { kind: 'refused' }>,
 ): Promise<void> {
-  if (known !== undefined && sequence > known.received) work.put({ ...known, received: sequence })
   if (reason === 'seen' || reason === 'held') return
   const words = `${reason}: ${explanation}`.slice(0, limits.wordsBytesMax / 4)
   await work.tell({ kind: 'unwelcome', body: { conversation, reason: words } })
@@ -115,7 +133,7 @@ async function standingAfter(
   const isContinued = before !== undefined && row.standing.kind !== 'request' && isContinuation(before, joined.state)
   if (isContinued || sameBytes(by, work.me.self.account) || (await isAccepted(work, by)))
     return { kind: 'active', body: undefined }
-  return { kind: 'request', body: { by } }
+  return { kind: 'request', body: { by, stuck: undefined } }
 }
 
 async function isAccepted(work: Work, account: AccountId): Promise<boolean> {
@@ -151,6 +169,10 @@ async function treeOf(
     if (error instanceof RefusedError && error.retry === 'never') return undefined
     throw error
   }
+}
+
+function hasHash(hashes: readonly Hash[], hash: Hash): boolean {
+  return hashes.some((each) => sameBytes(each, hash))
 }
 
 function isInside({ standing }: ConversationRow): boolean {

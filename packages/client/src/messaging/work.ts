@@ -40,6 +40,8 @@ export interface Tools {
   readonly repairMs?: number | undefined
   /** Something in a conversation may want doing, once what is being done is stored. */
   readonly touched: (conversation: ConversationId) => void
+  /** Something was stored that was not received: what was touched by it can be done now. */
+  readonly written: () => void
 }
 
 /** One step: what it reads is as it was when it began, and what it writes is kept together or not at all. */
@@ -99,6 +101,7 @@ export class Work {
       sentSinceUpdate: 0,
       updatedAt: this.nowMs,
       isUnseen: false,
+      welcomes: [],
       isDoubted: false,
     }
     this.put(row)

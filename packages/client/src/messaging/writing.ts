@@ -9,5 +9,6 @@ export async function write<T>(desk: Desk, decide: (work: Work) => Promise<T>): 
     return { changes: work.store.changes, result }
   })
   desk.bell.ring()
+  desk.tools.written()
   return result
 }

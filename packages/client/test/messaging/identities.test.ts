@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { type AccountId, toBase64url } from '@messageu/protocol/v3'
+import { ClientError } from '../../src/errors.ts'
+import { done, requested } from '../fake-server.ts'
+import { never } from '../world.ts'
+import { same } from './ledger.ts'
+import { type Device, MessagingWorld } from './people.ts'
+import { still } from './stillness.ts'
+
+/** To this device the server shows these entries as the list of an account, and says so. */
+function showList(
+  world: MessagingWorld,
+  to: Device,
+  { account, entries }: { account: AccountId; entries: readonly Uint8Array[] },
+): void {
+  const version = entries.length
+  world.server.lie = (name, body, session) => {
+    if (name !== 'read-list' || session.device === undefined || !same(session.device, to.identity.device))
+      return undefined
+    const request = requested('read-list', body)
+    if (!same(request.account, account)) return undefined
+    return { kind: 'answer', body: done('read-list', { version, entries: entries.slice(request.after) }) }
+  }
+}
+
+function entriesOf(world: MessagingWorld, { identity }: Device): readonly Uint8Array[] {
+  return world.server.lists.get(toBase64url(identity.account))?.entries ?? []
+}
+
+/** Of what is about to be sent, nothing is, and the user hears why. */
+async function refuses(world: MessagingWorld, alice: Device, reasons: readonly string[]): Promise<void> {
+  const accepted = world.server.accepted.length
+  await assert.rejects(
+    world.over(alice.client.send('bob', { text: 'secret' }, { signal: never })),
+    (error) => error instanceof ClientError && reasons.includes(error.reason),
+  )
+  assert.equal(world.server.accepted.length, accepted)
+}
+
+/** The session is a new one: everything is compared again before the next message. */
+async function again(device: Device): Promise<void> {
+  await device.goOffline()
+  await device.comeOnline()
+}
+
+describe('S01: a server that shows other devices than an account has', () => {
+  test('one that nobody has signed: nothing is sent while it is shown, nobody is told of a device', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await alice.say('bob', 'one')
+    await again(alice)
+    showList(world, alice, {
+      account: bob.identity.account,
+      entries: [...entriesOf(world, bob), new Uint8Array(200).fill(7)],
+    })
+    await refuses(world, alice, ['bad-answer', 'forked-list'])
+    assert.deepEqual(alice.told('devices'), [])
+    world.server.lie = undefined
+    await alice.say('bob', 'two')
+    assert.deepEqual(bob.heard, ['one', 'two'])
+  })
+
+  test('a list that is older than one that was seen: an alarm, and nothing is sent', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const old = entriesOf(world, bob)
+    const second = await world.sibling(bob)
+    await alice.say('bob', 'one')
+    assert.deepEqual(second.heard, ['one'])
+    await again(alice)
+    showList(world, alice, { account: bob.identity.account, entries: old })
+    await refuses(world, alice, ['older-list'])
+    await still()
+    assert.equal(alice.told('alarm').length, 1)
+    assert.equal((await alice.client.alarms()).length, 1)
+  })
+
+  test('a device that the account has really added is told, brought in, and reads what is said from then on', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await alice.say('bob', 'one')
+    const second = await world.sibling(bob)
+    await still()
+    assert.equal(alice.told('devices').length, 1)
+    await alice.say('bob', 'two')
+    assert.deepEqual(second.heard, ['two'])
+    assert.deepEqual(await second.texts('alice'), ['one', 'two'])
+  })
+
+  test('a device that was dropped reads nothing that is said after it', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const second = await world.sibling(bob)
+    await alice.say('bob', 'one')
+    await world.over(bob.client.dropDevice(second.identity.device, { signal: never }))
+    await still()
+    const shown = second.heard.length
+    await alice.say('bob', 'two')
+    await world.pass(5_000)
+    assert.equal(second.heard.length, shown)
+    assert.deepEqual(bob.heard, ['one', 'two'])
+    const [last] = world.server.log.slice(-1)
+    assert.ok(last?.to.every((device) => !same(device, second.identity.device)))
+  })
+})
+
+describe('S02: the first contact, with somebody else in between', () => {
+  test('safety numbers differ on both sides, and are the same where nobody is in between', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    const inBetween = MessagingWorld.at(world.server)
+    const mallory = await inBetween.person('bob')
+    world.devices.push(mallory)
+    const numbers = async (one: Device, name: string) => (await one.client.safetyWith(name, { signal: never })).digits
+    const byBob = await numbers(bob, 'alice')
+    world.server.lie = (name) => {
+      if (name !== 'find') return undefined
+      const list = world.server.lists.get(toBase64url(mallory.identity.account))?.list
+      assert.ok(list)
+      const { account, version, hash } = list
+      return { kind: 'answer', body: done('find', { account, name: list.name, listVersion: version, listHash: hash }) }
+    }
+    const byAlice = await numbers(alice, 'bob')
+    assert.notEqual(byAlice, byBob)
+    world.server.lie = undefined
+    const carol = await world.person('carol')
+    assert.equal(await numbers(carol, 'alice'), await numbers(alice, 'carol'))
+  })
+})

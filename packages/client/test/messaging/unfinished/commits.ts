@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { decode, encode } from '@messageu/protocol'
+import { type ConversationId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
+import { never } from '../../world.ts'
+import { same } from '../ledger.ts'
+import { type Device, MessagingWorld } from '../people.ts'
+
+/** A member whose program spoils its own commits: the server takes them, and nobody can apply them. */
+function spoil(world: MessagingWorld, by: Device, parts: readonly ('commit' | 'groupInfo')[]): { stop: () => void } {
+  const { server } = world
+  server.spoilt = (device, request) => {
+    if (!same(device, by.identity.device)) return request
+    return { ...request, ...Object.fromEntries(parts.map((part) => [part, flipped(request[part])])) }
+  }
+  return {
+    stop: () => {
+      server.spoilt = undefined
+    },
+  }
+}
+
+function flipped(bytes: Uint8Array): Uint8Array {
+  const other = bytes.slice()
+  other[other.length - 1] = (other.at(-1) ?? 0) ^ 1
+  return other
+}
+
+async function team(world: MessagingWorld): Promise<{ people: readonly Device[]; group: ConversationId }> {
+  const people = await world.people('alice', 'bob', 'carol', 'dave')
+  const [alice, bob, carol, dave] = people
+  await world.acquaint(...people)
+  const group = await world.group(alice, 'team', bob, carol, dave)
+  return { people, group }
+}
+
+/** Everybody hears everybody, in one order. */
+async function talk(people: readonly Device[], group: ConversationId): Promise<void> {
+  for (const each of people) await each.sayTo(group, `by ${each.name}`)
+  const [first, ...others] = await Promise.all(people.map((each) => each.historyOf(group)))
+  const said = people.map(({ name }) => `by ${name}`)
+  for (const items of [first, ...others])
+    assert.deepEqual(
+      items?.flatMap((item) => (item.kind === 'message' && item.content.kind === 'text' ? item.content.body.text : [])),
+      said,
+    )
+}
+
+describe('C13: commits that cannot be applied', () => {
+  test('a member poisons an epoch: everybody refuses it alike, and the conversation goes on', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob, , dave] = people
+    assert.ok(alice && bob && dave)
+    const { stop } = spoil(world, bob, ['commit'])
+    const sending = bob.client.sendTo(group, { text: 'lost?' }, { signal: never })
+    sending.catch(() => {})
+    world.clock.jump(8 * 86_400_000)
+    bob.client.sendTo(group, { text: 'also lost?' }, { signal: never }).catch(() => {})
+    await world.pass(2_000)
+    stop()
+    await world.pass(180_000)
+    for (const each of people) {
+      assert.equal((await each.client.describe(group))?.standing, 'active', each.name)
+      assert.ok(each.told('stuck').length > 0, each.name)
+    }
+    for (const each of people) await each.sayTo(group, `by ${each.name}`)
+    for (const each of people)
+      for (const other of people) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
+  })
+
+  test('a member poisons an epoch and its public state: it is begun anew, without that member', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob, carol, dave] = people
+    assert.ok(alice && bob && carol && dave)
+    spoil(world, bob, ['commit', 'groupInfo'])
+    world.clock.jump(8 * 86_400_000)
+    const sentBefore = bob.client.sendTo(group, { text: 'first' }, { signal: never })
+    sentBefore.catch(() => {})
+    bob.client.sendTo(group, { text: 'second' }, { signal: never }).catch(() => {})
+    await world.pass(600_000)
+    const honest = [alice, carol, dave]
+    for (const each of honest) {
+      assert.equal((await each.client.describe(group))?.standing, 'active', each.name)
+      assert.ok(each.told('stuck').length > 0, each.name)
+    }
+    for (const each of honest) await each.sayTo(group, `by ${each.name}`)
+    for (const each of honest)
+      for (const other of honest) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
+  })
+
+  test('one’s own commit that the server has altered: the device finds its way back', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob] = people
+    assert.ok(alice && bob)
+    await world.person('erin')
+    let isAltered = false
+    world.server.twist = (to, parts) => {
+      if (isAltered || parts.kind !== 'commit' || !same(to, alice.identity.device)) return [parts]
+      isAltered = true
+      return [altered(parts)]
+    }
+    await world.over(alice.client.addPeople('#team', ['erin'], { signal: never }).catch(() => {}))
+    await world.pass(120_000)
+    assert.equal((await alice.client.describe(group))?.standing, 'active')
+    await talk(people, group)
+  })
+
+  test('of two members who commit at once one wins, and both get what they wanted', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob] = people
+    assert.ok(alice && bob)
+    for (const name of ['erin', 'frank']) await world.person(name)
+    await world.over(alice.client.appoint('#team', ['alice', 'bob'], { signal: never }))
+    await world.over(
+      Promise.all([
+        alice.client.addPeople('#team', ['erin'], { signal: never }),
+        bob.client.addPeople('#team', ['frank'], { signal: never }),
+      ]),
+    )
+    await world.pass(5_000)
+    for (const each of people)
+      assert.deepEqual(await each.members(group), ['alice', 'bob', 'carol', 'dave', 'erin', 'frank'])
+    await talk(people, group)
+  })
+})
+
+function altered(parts: Partial<Delivery>): Partial<Delivery> {
+  if (parts.sealed === undefined) return parts
+  const delivered = decode(DeliveredCommit, parts.sealed)
+  return { ...parts, sealed: encode(DeliveredCommit, { ...delivered, commit: flipped(delivered.commit) }) }
+}
