@@ -3,7 +3,7 @@ import { DeviceId, Hash, SendId, Signature } from '@messageu/protocol/v3'
 import { limits } from './limits.ts'
 import { GroupId } from './shared.ts'
 
-/** What stands before the content inside the encryption, and is signed with it. §6.10 */
+/** What stands before the content inside the encryption, and is signed with it. §6.11 */
 export const Header = struct({
   id: SendId,
   device: DeviceId,
@@ -19,9 +19,9 @@ export const Header = struct({
 })
 export type Header = Infer<typeof Header>
 
-/** Header and content, as they are signed. §6.10 */
+/** Header and content, as they are signed. §6.11 */
 export const Message = struct({ header: Header, content: bytes({ max: limits.paddedBytesMax }) })
 
-/** A message with its author's signature: what is sealed, and what proves authorship to a third party. §6.10 */
+/** A message with its author's signature: what is sealed, and what proves authorship to a third party. §6.11 */
 export const Authored = struct({ message: bytes({ max: limits.paddedBytesMax }), signature: Signature })
 export type Authored = Infer<typeof Authored>

@@ -20,8 +20,8 @@ export function readAuthored({ message }: Authored): { readonly header: Header; 
   return { header, content: decodeContent(content) }
 }
 
-/** The list of the author's account up to the version that the header names, and what the author signed. §6.10 */
-const Proof = struct({
+/** The list of the author's account up to the version that the header names, and what the author signed. §6.11 */
+export const AuthorshipProof = struct({
   entries: list(bytes({ max: ListEntry.max }), { max: limits.listEntriesMax }),
   authored: Authored,
 })
@@ -37,13 +37,13 @@ export interface Proven {
 /** Bytes that convince somebody who was not there. `entries` are those of the author's list, from the first one on. */
 export function proveAuthorship(authored: Authored, entries: readonly Uint8Array[]): Uint8Array {
   const { header } = decode(Message, authored.message)
-  return encode(Proof, { entries: entries.slice(0, header.list.version), authored })
+  return encode(AuthorshipProof, { entries: entries.slice(0, header.list.version), authored })
 }
 
 /** What a proof proves. Throws `unproved` for anything that its author did not write so. */
 export async function verifyAuthorship(proof: Uint8Array): Promise<Proven> {
   try {
-    const { entries, authored } = decode(Proof, proof)
+    const { entries, authored } = decode(AuthorshipProof, proof)
     const { header, content } = decode(Message, authored.message)
     const list = await verifyList(entries)
     mustHold(

@@ -21,12 +21,12 @@ import { GroupId } from './shared.ts'
 const standings = { accepted: 1, refused: 2, blocked: 3 } as const
 
 /** A message that somebody else may not have, where it stood, and whose it is. */
-const Copy = struct({ sequence: u64, at: u64, account: AccountId, authored: Authored })
+export const Copy = struct({ sequence: u64, at: u64, account: AccountId, authored: Authored })
 export type Copy = Infer<typeof Copy>
 
-/** What a device can say: each kind with its number. Protocol 3 §6.10 */
+/** What a device can say: each kind with its number. Protocol 3 §6.11 */
 // biome-ignore format: the columns are the point
-const kinds = {
+export const contents = {
   text:    { code: 1, body: struct({ text: text({ max: limits.textBytesMax }) }) },
   title:   { code: 2, body: struct({ title: text({ max: limits.titleBytesMax }) }) },
   /** Its account leaves: whoever takes its devices out shows the signature to the others. */
@@ -43,7 +43,7 @@ const kinds = {
   manager: { code: 8, body: struct({ seed: fixed(32) }) },
 } as const
 
-type Kinds = typeof kinds
+type Kinds = typeof contents
 type KnownContent = { [K in keyof Kinds]: { readonly kind: K; readonly body: Infer<Kinds[K]['body']> } }[keyof Kinds]
 
 /** Of a kind that a newer version has: kept as it is, and shown as what it is. */
@@ -54,54 +54,54 @@ interface UnknownContent {
 
 export type Content = KnownContent | UnknownContent
 
-const Frame = struct({ code: u16, body: bytes({ max: limits.paddedBytesMax }) })
+export const ContentBytes = struct({ code: u16, body: bytes({ max: limits.paddedBytesMax }) })
 
 export function encodeContent(content: Content): Uint8Array {
-  if (content.kind === 'unknown') return encode(Frame, { code: content.body.code, body: content.body.bytes })
-  return encode(Frame, { code: kinds[content.kind].code, body: bodyOf(content) })
+  if (content.kind === 'unknown') return encode(ContentBytes, { code: content.body.code, body: content.body.bytes })
+  return encode(ContentBytes, { code: contents[content.kind].code, body: bodyOf(content) })
 }
 
 function bodyOf(content: KnownContent): Uint8Array {
   switch (content.kind) {
     case 'text':
-      return encode(kinds.text.body, content.body)
+      return encode(contents.text.body, content.body)
     case 'title':
-      return encode(kinds.title.body, content.body)
+      return encode(contents.title.body, content.body)
     case 'leave':
-      return encode(kinds.leave.body, content.body)
+      return encode(contents.leave.body, content.body)
     case 'receipt':
-      return encode(kinds.receipt.body, content.body)
+      return encode(contents.receipt.body, content.body)
     case 'ask':
-      return encode(kinds.ask.body, content.body)
+      return encode(contents.ask.body, content.body)
     case 'copies':
-      return encode(kinds.copies.body, content.body)
+      return encode(contents.copies.body, content.body)
     case 'contact':
-      return encode(kinds.contact.body, content.body)
+      return encode(contents.contact.body, content.body)
     case 'manager':
-      return encode(kinds.manager.body, content.body)
+      return encode(contents.manager.body, content.body)
   }
 }
 
 /** Throws `malformed` for a kind that we know with a body that it does not have. */
 export function decodeContent(bytes: Uint8Array): Content {
-  const { code, body } = decode(Frame, bytes)
+  const { code, body } = decode(ContentBytes, bytes)
   switch (code) {
-    case kinds.text.code:
-      return { kind: 'text', body: decode(kinds.text.body, body) }
-    case kinds.title.code:
-      return { kind: 'title', body: decode(kinds.title.body, body) }
-    case kinds.leave.code:
-      return { kind: 'leave', body: decode(kinds.leave.body, body) }
-    case kinds.receipt.code:
-      return { kind: 'receipt', body: decode(kinds.receipt.body, body) }
-    case kinds.ask.code:
-      return { kind: 'ask', body: decode(kinds.ask.body, body) }
-    case kinds.copies.code:
-      return { kind: 'copies', body: decode(kinds.copies.body, body) }
-    case kinds.contact.code:
-      return { kind: 'contact', body: decode(kinds.contact.body, body) }
-    case kinds.manager.code:
-      return { kind: 'manager', body: decode(kinds.manager.body, body) }
+    case contents.text.code:
+      return { kind: 'text', body: decode(contents.text.body, body) }
+    case contents.title.code:
+      return { kind: 'title', body: decode(contents.title.body, body) }
+    case contents.leave.code:
+      return { kind: 'leave', body: decode(contents.leave.body, body) }
+    case contents.receipt.code:
+      return { kind: 'receipt', body: decode(contents.receipt.body, body) }
+    case contents.ask.code:
+      return { kind: 'ask', body: decode(contents.ask.body, body) }
+    case contents.copies.code:
+      return { kind: 'copies', body: decode(contents.copies.body, body) }
+    case contents.contact.code:
+      return { kind: 'contact', body: decode(contents.contact.body, body) }
+    case contents.manager.code:
+      return { kind: 'manager', body: decode(contents.manager.body, body) }
     default:
       return { kind: 'unknown', body: { code, bytes: body } }
   }

@@ -49,7 +49,7 @@ export interface OpenedMessage {
   readonly isForked: boolean
 }
 
-/** Opens a message of the present epoch or of up to three before it, and says who sealed it. §6.10 */
+/** Opens a message of the present epoch or of up to three before it, and says who sealed it. §6.11 */
 export async function open(state: ConversationState, sealed: Uint8Array): Promise<Opened> {
   const unopened = (reason: Unopened, after = state): Opened => ({ kind: 'unopened', state: after, reason })
   const { own, epochs, present } = messagingOf(state)
@@ -139,7 +139,7 @@ async function unprotected(
   return { content: content.content.applicationData, ratchet: ratchetAt(tree, sender.leaf) }
 }
 
-/** Content, header and outside have to tell the same story, signed by the device that sealed it. §6.10 */
+/** Content, header and outside have to tell the same story, signed by the device that sealed it. §6.11 */
 async function attributed(
   { content: padded }: Plain,
   { authenticatedData }: PrivateMessage,

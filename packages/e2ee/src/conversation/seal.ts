@@ -16,7 +16,7 @@ import { departureOf, type ListRef, SendNote } from './shared.ts'
 import type { Sending } from './stage.ts'
 import type { ConversationState } from './state.ts'
 
-/** What the device knows at the time of writing. §6.10 */
+/** What the device knows at the time of writing. §6.11 */
 export interface Writing extends Sending {
   /** Milliseconds since 1970. */
   readonly clock: number

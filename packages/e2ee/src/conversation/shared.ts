@@ -55,7 +55,7 @@ export type ConversationRules = Infer<typeof ConversationRules>
 /** One device's word that its account leaves. §6.10 */
 export const Departure = struct({ account: AccountId, device: DeviceId, epoch: u64, signature: Signature })
 export type Departure = Infer<typeof Departure>
-const DepartureStatement = struct({ group: GroupId, epoch: u64, account: AccountId, device: DeviceId })
+export const DepartureStatement = struct({ group: GroupId, epoch: u64, account: AccountId, device: DeviceId })
 
 /** The signed associated data of a commit. §6.10 */
 export const CommitNote = struct({
@@ -90,7 +90,7 @@ export function hashOf(...parts: readonly Uint8Array[]): Hash {
 const authored = Uint8Array.of(1)
 const departing = Uint8Array.of(2)
 
-/** What an author signs of a message. §6.8 */
+/** What an author signs of a message. §6.11 */
 export function authorshipOf(message: Uint8Array): Uint8Array {
   return inContext(contexts.author, authored, message)
 }

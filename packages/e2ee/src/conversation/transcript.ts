@@ -2,7 +2,7 @@ import { encode, struct, u64 } from '@messageu/protocol'
 import { Hash } from '@messageu/protocol/v3'
 import { hashOf } from './shared.ts'
 
-const Place = struct({ before: Hash, sequence: u64, sealed: Hash })
+export const TranscriptStep = struct({ before: Hash, sequence: u64, sealed: Hash })
 
 /** What is known of a sealed message where only the order of messages matters. */
 export function sealedHash(sealed: Uint8Array): Hash {
@@ -11,8 +11,8 @@ export function sealedHash(sealed: Uint8Array): Hash {
 
 /**
  * The hash of everything in an epoch up to a message: of the hash before it, its sequence and its sealed bytes. An epoch
- * begins with the hash of its authenticator, at the sequence of its commit. Protocol 3 §6.10
+ * begins with the hash of its authenticator, at the sequence of its commit. Protocol 3 §6.11
  */
 export function runningHash(before: Hash, { sequence, sealed }: { sequence: number; sealed: Hash }): Hash {
-  return hashOf(encode(Place, { before, sequence, sealed }))
+  return hashOf(encode(TranscriptStep, { before, sequence, sealed }))
 }

@@ -19,6 +19,7 @@ import {
   u64,
   union,
 } from '../../src/codec.ts'
+import { malformed } from '../../src/errors.ts'
 import { limits } from '../../src/v3/limits.ts'
 import { type AccountName, accountName } from '../../src/v3/name.ts'
 
@@ -100,6 +101,11 @@ const aliases = new Map([
 
 /** Every name of a type that the document defines. */
 export const documentedNames: readonly string[] = [...titled.keys(), ...aliases.keys()]
+
+/** The names whose tables stand in one of these sections. */
+export function namesIn(...sections: readonly string[]): readonly string[] {
+  return tables.flatMap(({ title, section }) => (title !== '' && sections.includes(section) ? [title] : []))
+}
 
 const known = new Map<string, Documented>()
 
@@ -186,6 +192,29 @@ function record(fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unk
   return fc.record(fields, { noNullPrototype: true })
 }
 
+/** A list in ascending order of what its items begin with, each once. */
+function setType(item: Documented, max: number): Documented {
+  const compare = (one: unknown, other: unknown): number => Buffer.compare(beginningOf(one), beginningOf(other))
+  const inOrder = (items: readonly unknown[]): readonly unknown[] =>
+    items.toSorted(compare).filter((each, i, all) => i === 0 || compare(all[i - 1], each) < 0)
+  const checked = (items: readonly unknown[]): readonly unknown[] => {
+    const isStrict = items.every((each, i) => i === 0 || compare(items[i - 1], each) < 0)
+    if (!isStrict) throw malformed('a set is not in order')
+    return items
+  }
+  return {
+    codec: mapped(list(item.codec, { max }), { from: checked, to: checked }),
+    values: fc.array(item.values, { maxLength: Math.min(max, 3) }).map(inOrder),
+    examples: [inOrder(item.examples.slice(0, max)), []],
+    shape: 'other',
+  }
+}
+
+function beginningOf(item: unknown): Uint8Array {
+  const [first] = item instanceof Uint8Array ? [item] : Object.values(item as object) // of a struct
+  return first instanceof Uint8Array ? first : assert.fail('a set is ordered by bytes')
+}
+
 /** Values are kept short: bounds are compared as numbers. */
 const shortMax = 40
 const integerType = (codec: Codec<number>, max: number): Documented => ({
@@ -233,6 +262,11 @@ class NotationReader {
         const max = this.#bound(', ')
         const values = fc.array(item.values, { maxLength: Math.min(max, 3) })
         return { codec: list(item.codec, { max }), values, examples: [item.examples.slice(0, max), []], shape: 'other' }
+      }
+      case 'set': {
+        this.#take(/^\(/)
+        const item = this.type()
+        return setType(item, this.#bound(', '))
       }
       case 'optional': {
         this.#take(/^\(/)
