@@ -24,6 +24,9 @@ export async function mend(desk: Desk, conversation: ConversationId, wait: Wait)
   }
   const { since, by } = row.standing.body
   if (desk.clock.nowMs() - since < (desk.tools.repairMs ?? limits.repairMs)) return
+  // somebody else may have begun it anew meanwhile, and brought this device in
+  const now = await rowOf(desk, conversation)
+  if (now?.standing.kind !== 'stuck' || now.generation !== row.generation) return
   const isOwn = by !== undefined && sameBytes(by, desk.tools.me.self.account)
   await renew(desk, conversation, { without: isOwn ? undefined : by, ...wait })
 }
