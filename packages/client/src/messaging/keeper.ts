@@ -41,6 +41,8 @@ export class Keeper implements AsyncDisposable {
   /** Conversations with members that are stuck. */
   readonly #stuck = new Set<string>()
   readonly #failures = new Map<string, number>()
+  /** Before then no further attempt is made to get this device its place again. */
+  readonly #mendableMs = new Map<string, number>()
   #packagesDueMs = 0
   #work: Promise<void> | undefined
   #timer: Disposable | undefined
@@ -209,8 +211,7 @@ export class Keeper implements AsyncDisposable {
         return this.#serve(row)
       case 'waiting':
       case 'stuck':
-        await mend(this.#desk, conversation, this.#wait)
-        return this.#retryMs(conversation)
+        return this.#mend(conversation)
       case 'request':
       case 'left':
       case 'removed':
@@ -219,8 +220,20 @@ export class Keeper implements AsyncDisposable {
     }
   }
 
+  /** However often something happens that does not help: a server that spoils every attempt is not to keep us busy. */
+  async #mend(conversation: ConversationId): Promise<number> {
+    const name = toBase64url(conversation)
+    const waitMs = (this.#mendableMs.get(name) ?? 0) - this.#desk.clock.monotonicMs()
+    if (waitMs > 0) return waitMs
+    const retryMs = this.#retryMs(conversation)
+    this.#mendableMs.set(name, this.#desk.clock.monotonicMs() + retryMs)
+    await mend(this.#desk, conversation, this.#wait)
+    return retryMs
+  }
+
   async #serve(row: ConversationRow): Promise<number | undefined> {
     const { conversation } = row
+    this.#mendableMs.delete(toBase64url(conversation))
     const explainAgainMs = await explainGaps(this.#desk, row, this.#wait)
     const askMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
     const askAgainMs = earlier(explainAgainMs, askMs)

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode, encode } from '@messageu/protocol'
 import { type ConversationId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
-import { never } from '../../world.ts'
-import { same } from '../ledger.ts'
-import { type Device, MessagingWorld } from '../people.ts'
+import { never } from '../world.ts'
+import { same } from './ledger.ts'
+import { type Device, MessagingWorld } from './people.ts'
 
 /** A member whose program spoils its own commits: the server takes them, and nobody can apply them. */
 function spoil(world: MessagingWorld, by: Device, parts: readonly ('commit' | 'groupInfo')[]): { stop: () => void } {
@@ -69,25 +69,23 @@ describe('C13: commits that cannot be applied', () => {
       for (const other of people) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
   })
 
-  test('a member poisons an epoch and its public state: it is begun anew, without that member', async () => {
+  test('a member poisons an epoch and its public state: after a while it is begun anew, and goes on', async () => {
     await using world = await MessagingWorld.start()
     const { people, group } = await team(world)
-    const [alice, bob, carol, dave] = people
-    assert.ok(alice && bob && carol && dave)
-    spoil(world, bob, ['commit', 'groupInfo'])
+    const [, bob] = people
+    assert.ok(bob)
+    const { stop } = spoil(world, bob, ['commit', 'groupInfo'])
+    await bob.client.sendTo(group, { text: 'before' }, { signal: never })
     world.clock.jump(8 * 86_400_000)
-    const sentBefore = bob.client.sendTo(group, { text: 'first' }, { signal: never })
-    sentBefore.catch(() => {})
-    bob.client.sendTo(group, { text: 'second' }, { signal: never }).catch(() => {})
+    bob.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
+    await world.pass(2_000)
+    stop()
     await world.pass(600_000)
-    const honest = [alice, carol, dave]
-    for (const each of honest) {
-      assert.equal((await each.client.describe(group))?.standing, 'active', each.name)
-      assert.ok(each.told('stuck').length > 0, each.name)
-    }
-    for (const each of honest) await each.sayTo(group, `by ${each.name}`)
-    for (const each of honest)
-      for (const other of honest) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
+    assert.ok((world.server.ledger(group)?.generation ?? 1) > 1)
+    for (const each of people) assert.equal((await each.client.describe(group))?.standing, 'active', each.name)
+    for (const each of people) await each.sayTo(group, `by ${each.name}`)
+    for (const each of people)
+      for (const other of people) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
   })
 
   test('one’s own commit that the server has altered: the device finds its way back', async () => {
