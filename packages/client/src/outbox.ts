@@ -95,7 +95,8 @@ export interface OutboxOptions {
  * answered: the server recognises a repetition, so that nothing is lost and nothing is done twice. Protocol 3 §6.5.
  *
  * One request of a conversation is under way at a time. With two, the second could be accepted when the first was
- * refused for a while, and the conversation would have them in an order that its sender never meant (I3).
+ * refused for a while, and the conversation would have them in an order that its sender never meant (I3). Only commits
+ * pass messages that wait for the conversation to move: it may be one of them that moves it.
  */
 export class Outbox {
   readonly #options: OutboxOptions
@@ -233,9 +234,15 @@ export class Outbox {
     const wire = this.#wire
     if (wire === undefined || this.#scope.signal.aborted) return
     const busy = new Set<string>()
+    const held = new Set<string>()
     for (const entry of this.#entries.values()) {
       if (busy.size === protocol.outstandingMax) return
       if (entry.state === 'settled' || busy.has(entry.lane)) continue
+      if (entry.stale !== undefined) {
+        held.add(entry.lane)
+        continue
+      }
+      if (held.has(entry.lane) && entry.unanswered.operation === 'send') continue
       busy.add(entry.lane)
       if (entry.state === 'idle') this.#track(this.#ask(entry, wire))
     }
@@ -341,7 +348,8 @@ export class Outbox {
     if (resealed === undefined) return this.#settle(entry, { kind: 'refused', error })
     if (resealed === 'later') {
       entry.stale = error
-      return this.#cool(entry, error)
+      this.#cool(entry, error)
+      return this.#pump()
     }
     const again: Entry = { ...resealed, outcome: entry.outcome, attempts: entry.attempts }
     this.#bytes += again.body.length - entry.body.length

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Delivery } from '@messageu/protocol/v3'
+import type { Delivery, DeviceId } from '@messageu/protocol/v3'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
@@ -48,5 +48,35 @@ describe('S06: members who are given different commits for one epoch', () => {
     for (const each of [bob, carol, dave]) assert.equal(each.heard.at(-1), 'together')
     await carol.say('#team', 'again')
     for (const each of [alice, bob, dave]) assert.equal(each.heard.at(-1), 'again')
+  })
+})
+
+describe('S07: a server that withholds commits from one member', () => {
+  const withholding = (device: DeviceId) => (to: DeviceId, parts: Partial<Delivery>) =>
+    same(to, device) && parts.kind === 'commit' ? [] : [parts]
+
+  test('a removal: the member finds out by the next message, and nothing reaches the one who was removed', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob, carol)
+    world.server.twist = withholding(bob.identity.device)
+    await world.over(alice.client.removePeople('#team', ['carol'], { signal: never }))
+    const { outcome } = await bob.client.postTo(
+      group,
+      { kind: 'text', body: { text: 'are we alone?' } },
+      { signal: never },
+    )
+    await world.pass(10_000)
+    assert.deepEqual(carol.heard, [])
+    world.server.twist = undefined
+    await alice.say('#team', 'she is out')
+    await world.pass(180_000)
+    assert.equal((await world.over(outcome)).kind, 'accepted')
+    assert.deepEqual(alice.heard, ['are we alone?'])
+    assert.deepEqual(carol.heard, [])
+    assert.equal(bob.told('stuck').length, 1)
+    assert.deepEqual(await bob.members(group), ['alice', 'bob'])
+    assert.ok((await bob.texts('#team')).includes('are we alone?'))
   })
 })
