@@ -37,9 +37,16 @@ export async function takeCommit(work: Work, delivery: Delivery, row: Conversati
   )
     return
   const state = delivery.generation === row.generation ? await work.state(row.conversation) : undefined
-  if (state === undefined) return // it has no place here, or the commit is of a generation that has ended
+  if (state === undefined) return delivery.generation === row.generation ? withoutState(work, row, arrived) : undefined
   const applied = await apply(work, state, { arrived, pending }, asker)
   await settle(work, { delivery, row, state, pending }, applied)
+}
+
+/** Whoever waits for its place waits no longer once the others have taken it off. */
+function withoutState(work: Work, row: ConversationRow, { roster }: DeliveredCommit): void {
+  const isThere = roster.some((device) => sameBytes(device, work.me.self.device))
+  if (row.standing.kind === 'waiting' && !isThere)
+    work.put({ ...row, standing: { kind: 'removed', body: { by: undefined } } })
 }
 
 interface At {

@@ -49,7 +49,7 @@ const Standing = union({
   /** A commit was accepted that it cannot apply. CONVERSATIONS D 4 */
   stuck: { tag: 4, body: Stuck },
   left: { tag: 5, body: nothing },
-  removed: { tag: 6, body: struct({ by: AccountId }) },
+  removed: { tag: 6, body: struct({ by: optional(AccountId) }) },
 })
 
 /** A place in the sequence with the hash of everything in this epoch up to it. CONVERSATIONS C 8 */
