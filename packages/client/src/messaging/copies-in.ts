@@ -1,6 +1,13 @@
-import { type Content, type Copy, proveAuthorship, readAuthored, verifyAuthorship } from '@messageu/e2ee/conversation'
+import {
+  type Content,
+  type Copy,
+  proveAuthorship,
+  readAuthored,
+  verifyAuthorship,
+  view,
+} from '@messageu/e2ee/conversation'
 import { ProtocolError } from '@messageu/protocol'
-import type { SendId } from '@messageu/protocol/v3'
+import type { AccountId, SendId } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { dropRow, getRow, listRow, putRow } from '../rows.ts'
@@ -43,7 +50,8 @@ async function put(
   { there, copy, sender }: { there: HistoryRow | undefined; copy: Copy; sender: Person },
 ): Promise<ConversationRow> {
   const { conversation } = row
-  const { group } = readAuthored(copy.authored).header
+  const { header, content } = readAuthored(copy.authored)
+  const { group } = header
   const key = historyKey(row, row.base + copy.sequence)
   const entry = { kind: 'message', body: { sender, epoch: 0, authored: copy.authored } } as const
   const at = there?.at ?? copy.at
@@ -56,9 +64,17 @@ async function put(
       dropRow(errandRow, unopenedKey(key)),
       ...(await feeding(work.store, [{ kind: 'history', body: key }])),
     )
-  const next = { ...row, newest: Math.max(row.newest, row.base + copy.sequence) }
+  // whoever came late has not read what it is called
+  const isTitle = row.title === undefined && content.kind === 'title' && (await isOwner(work, row, sender.account))
+  const title = isTitle ? content.body.title : row.title
+  const next = { ...row, title, newest: Math.max(row.newest, row.base + copy.sequence) }
   work.put(next)
   return next
+}
+
+async function isOwner(work: Work, { kind, conversation }: ConversationRow, account: AccountId): Promise<boolean> {
+  const state = kind === 'group' ? await work.state(conversation) : undefined
+  return state !== undefined && view(state).owners.some((owner) => sameBytes(owner, account))
 }
 
 /** Who wrote it, if the signature of a device on that account's list says so. */
