@@ -14,6 +14,7 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Pr
 
 /** Rings when something has changed, for whoever waits until something holds. */
 export class Bell {
+  readonly #life = new AbortController()
   #next = Promise.withResolvers<void>()
 
   ring(): void {
@@ -21,12 +22,23 @@ export class Bell {
     this.#next = Promise.withResolvers()
   }
 
+  /** It never rings again: whoever waits, and whoever comes to wait, is told why. */
+  end(why: Error): void {
+    this.#life.abort(why)
+  }
+
+  get hasEnded(): boolean {
+    return this.#life.signal.aborted
+  }
+
   /** Resolves at the first ring, from now on, after which it holds; at once if it holds already. */
   async until(holds: () => boolean | Promise<boolean>, signal: AbortSignal): Promise<void> {
+    const either = AbortSignal.any([signal, this.#life.signal])
     for (;;) {
+      either.throwIfAborted()
       const next = this.#next.promise
       if (await holds()) return
-      await orAborted(next, signal)
+      await orAborted(next, either)
     }
   }
 }

@@ -23,16 +23,27 @@ export async function* arrivals(
   { signal, isOver }: Wait & { isOver: () => boolean },
 ): AsyncGenerator<readonly Arrival[]> {
   for (;;) {
-    let waiting: readonly Waiting[] = []
+    const waiting = await next(desk, { signal, isOver })
+    if (waiting.length === 0) return
+    yield waiting.map(({ arrival }) => arrival).filter((arrival) => arrival !== undefined)
+    await shown(desk, waiting)
+  }
+}
+
+/** Nothing if it is over, or the client was closed. */
+async function next(desk: Desk, { signal, isOver }: Wait & { isOver: () => boolean }): Promise<readonly Waiting[]> {
+  let waiting: readonly Waiting[] = []
+  try {
     await desk.bell.until(async () => {
       const isLast = isOver()
       waiting = await nextOf(desk)
       return waiting.length > 0 || isLast
     }, signal)
-    if (waiting.length === 0) return
-    yield waiting.map(({ arrival }) => arrival).filter((arrival) => arrival !== undefined)
-    await shown(desk, waiting)
+  } catch (error) {
+    if (desk.bell.hasEnded && !signal.aborted) return []
+    throw error
   }
+  return waiting
 }
 
 async function nextOf({ store, tools }: Desk): Promise<readonly Waiting[]> {

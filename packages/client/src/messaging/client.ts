@@ -338,7 +338,9 @@ export class Client implements AsyncDisposable {
     await this.#keeper.idle()
   }
 
+  /** Whoever waits for something here is told that it has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#desk.bell.end(new ClientError('ended', 'the client was closed'))
     await this.#held.disposeAsync()
   }
 
