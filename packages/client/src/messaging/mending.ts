@@ -1,6 +1,6 @@
 import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { type Desk, rowOf, type Wait } from './desk.ts'
+import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate, renew } from './renewing.ts'
@@ -14,6 +14,7 @@ import { write } from './writing.ts'
 export async function mend(desk: Desk, conversation: ConversationId, wait: Wait): Promise<void> {
   const row = await rowOf(desk, conversation)
   if (row === undefined || (row.standing.kind !== 'stuck' && row.standing.kind !== 'waiting')) return
+  const before = await look(desk).state(conversation)
   if (row.standing.kind === 'stuck') await report(desk, row, row.standing.body.epoch, wait)
   if ((await rejoin(desk, conversation, wait)) === 'done') return
   if (row.standing.kind !== 'stuck') {
@@ -28,7 +29,7 @@ export async function mend(desk: Desk, conversation: ConversationId, wait: Wait)
   const now = await rowOf(desk, conversation)
   if (now?.standing.kind !== 'stuck' || now.generation !== row.generation) return
   const isOwn = by !== undefined && sameBytes(by, desk.tools.me.self.account)
-  await renew(desk, conversation, { without: isOwn ? undefined : by, ...wait })
+  if (before !== undefined) await renew(desk, conversation, { before, without: isOwn ? undefined : by, ...wait })
 }
 
 /**

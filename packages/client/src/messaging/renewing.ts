@@ -1,4 +1,4 @@
-import { type Purpose, recreate, view } from '@messageu/e2ee/conversation'
+import { type ConversationState, type Purpose, recreate, view } from '@messageu/e2ee/conversation'
 import { type AccountId, type ConversationId, type DeviceId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { beginAlone, isAlone, takePlace } from './beginning.ts'
@@ -9,18 +9,17 @@ import { write } from './writing.ts'
 
 /**
  * Begins a conversation anew that cannot go on: the same accounts in the next generation, but perhaps for the one whose
- * device made a commit that nobody can apply. Of two that do so at once one is first, and brings the other in.
- * CONVERSATIONS D 4
+ * device made a commit that nobody can apply. Of two that do so at once one is first, and brings the other in: what is
+ * begun anew is the state that did not go on, whatever there is by now. CONVERSATIONS D 4
  */
 export async function renew(
   desk: Desk,
   conversation: ConversationId,
-  { without, signal }: Wait & { without?: AccountId | undefined },
+  { before, without, signal }: Wait & { before: ConversationState; without?: AccountId | undefined },
 ): Promise<void> {
   const { me, lists } = desk.tools
-  const before = await look(desk).state(conversation)
   const list = await lists.newest(desk.store, me.self.account)
-  if (before === undefined || list === undefined) return
+  if (list === undefined) return
   const isGroup = view(before).kind === 'group'
   const { state, accounts } = await recreate(before, me.self, list, isGroup && without !== undefined ? { without } : {})
   for (const account of accounts) await lists.refresh(desk.store, account, { asker: desk.session.asker, signal })
