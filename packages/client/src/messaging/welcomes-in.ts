@@ -35,8 +35,11 @@ export async function takeWelcome(
   const before = known && (await work.state(known.conversation))
   const row = known ?? (await work.begin(delivery.conversation, shown))
   await spend(work, joined)
+  const pending = await work.pending(row.conversation)
   work.dropState(row.conversation)
   work.putState(row.conversation, joined.state)
+  // a way back that was taken before it came, and is behind it, takes effect at its place all the same
+  if (pending?.isRejoin && pending.generation === shown.generation) work.putPending(row.conversation, pending)
   const standing = await standingAfter(work, row, { before, joined })
   const received = Math.max(row.received, delivery.sequence)
   const welcomes = [...row.welcomes, joined.welcome].slice(-limits.welcomesRemembered)
