@@ -1,6 +1,7 @@
-import { type OpenedMessage, open, readEnvelope, sealedHash, type Unopened } from '@messageu/e2ee/conversation'
+import { type OpenedMessage, open, readEnvelope, sealedHash, type Unopened, view } from '@messageu/e2ee/conversation'
 import { type Delivery, limits as protocol, type SendId } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
+import { sameBytes } from '../bytes.ts'
 import { putRow } from '../rows.ts'
 import { authoredIn } from './authored.ts'
 import { takeContent } from './content-in.ts'
@@ -40,6 +41,7 @@ async function setAside(
   const isSealed = delivery.sealed.length <= protocol.sealedBytesMax
   const { id, epoch } = readEnvelope(delivery.sealed) ?? { id: undefined, epoch: 0 }
   if (id !== undefined && (await wasThere(work, row, id))) return
+  if (reason === 'gone' && (await isFromBefore(work, row, { generation: delivery.generation, epoch }))) return
   const sealed = isSealed ? delivery.sealed : new Uint8Array()
   const isBehind = reason === 'early'
   const known = isBehind ? await getStuck(work, row, { epoch: row.epoch, why: 'a commit is missing' }) : row
@@ -55,6 +57,20 @@ async function setAside(
   const errand = { conversation, place, id, asked: 0, askedAt: 0 }
   work.store.put(putRow(errandRow, unopenedKey(place), { kind: 'unopened', body: errand }))
   work.tools.touched(conversation)
+}
+
+/**
+ * What was sealed before one's own account came, and accepted after, was never for it. If the server says so falsely, the
+ * others have seen something else there.
+ */
+async function isFromBefore(
+  work: Work,
+  row: ConversationRow,
+  { generation, epoch }: { generation: number; epoch: number },
+): Promise<boolean> {
+  const state = generation === row.generation ? await work.state(row.conversation) : undefined
+  const own = state && view(state).lists.find(({ account }) => sameBytes(account, work.me.self.account))
+  return own !== undefined && epoch < own.since
 }
 
 /** A server that counts anew delivers again what was opened by keys that are gone since. */
