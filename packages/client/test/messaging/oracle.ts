@@ -33,8 +33,14 @@ export async function judge(
       const found = items.filter((item) => textOf(item) === each.text)
       const isShown = found.length === 1 && found[0]?.sequence === each.sequence
       if (!isFor) assert.equal(found.length, 0, `${told}: "${each.text}" was for others`)
-      else if (isShown || wasTakenOffLater(world, each, device)) assert.ok(isShown || isSeenToBeMissing(items, each))
-      else assert.fail(`${told}: "${each.text}" is ${found.length} times in the history, not at its place (I1, I3)`)
+      else if (isShown || cannotBeHealed(world, each, device)) assert.ok(isShown || isSeenToBeMissing(items, each))
+      else {
+        const there = items.find(({ sequence }) => sequence === each.sequence)
+        const what = there === undefined ? 'nothing' : `${there.kind} ${'reason' in there ? there.reason : ''}`
+        assert.fail(
+          `${told}: "${each.text}" is not at its place ${each.sequence}, but ${what} (I1, I3)\n${courseOf(world, each, device)}`,
+        )
+      }
     }
     for (const items of conversations.values()) {
       const sequences = items.map(({ sequence }) => sequence)
@@ -47,24 +53,46 @@ export async function judge(
   }
 }
 
+/** It went to the device, and was not sealed before the device was brought in. */
 function wasAddressed({ server }: MessagingWorld, { conversation, sequence }: Promised, device: Device): boolean {
-  return server.log.some(
-    ({ request, accepted, to }) =>
-      same(request.conversation, conversation) &&
-      accepted.sequence === sequence &&
-      to.some((each) => same(each, device.identity.device)),
-  )
+  const isDevice = (each: Uint8Array): boolean => same(each, device.identity.device)
+  let [isThere, since] = [false, 0]
+  for (const { request, accepted, to } of server.log) {
+    if (!same(request.conversation, conversation)) continue
+    if ('roster' in request) {
+      const isNext = request.roster.some(isDevice)
+      if (isNext && !isThere) since = request.epoch + 1
+      isThere = isNext
+    } else if (accepted.sequence === sequence) return to.some(isDevice) && request.epoch >= since
+  }
+  return false
 }
 
-/** What a device could not open before it was taken off nobody gives it any more: its user sees that there was something. */
-function wasTakenOffLater({ server }: MessagingWorld, { conversation, sequence }: Promised, device: Device): boolean {
+/**
+ * What a device could not open at its place nobody gives it once it or the author was taken off, or once others have come
+ * for whom it was not: what heals it would reach them as well. Its user sees that there was something.
+ */
+function cannotBeHealed({ server }: MessagingWorld, { by, conversation, sequence }: Promised, device: Device): boolean {
+  const needed = [by, device].map(({ identity }) => identity.device)
   return server.log.some(
     ({ request, accepted }) =>
       'roster' in request &&
       same(request.conversation, conversation) &&
       accepted.sequence > sequence &&
-      !request.roster.some((each) => same(each, device.identity.device)),
+      (request.welcomes.length > 0 || needed.some((each) => !request.roster.some((other) => same(other, each)))),
   )
+}
+
+/** What the server accepted in that conversation, for whoever looks for the cause. */
+function courseOf({ server }: MessagingWorld, { conversation }: Promised, device: Device): string {
+  return server.log
+    .filter(({ request }) => same(request.conversation, conversation))
+    .map(({ request, accepted, to }) => {
+      const what = 'roster' in request ? `commit to ${request.roster.length} devices` : 'send'
+      const by = to.some((each) => same(each, device.identity.device)) ? 'for it' : 'for others'
+      return `${accepted.sequence} ${request.generation}/${request.epoch} ${what}, ${by}`
+    })
+    .join('\n')
 }
 
 function isSeenToBeMissing(items: readonly Item[], { sequence }: Promised): boolean {

@@ -133,6 +133,12 @@ export class Device {
     return (await this.history(who)).flatMap((each) => textOf(each) ?? [])
   }
 
+  /** Where it stands in its conversations, for whoever looks for a cause. */
+  async standings(): Promise<string> {
+    const known = await Array.fromAsync(this.client.conversations())
+    return known.map(({ title, standing }) => `${title ?? ''} ${standing}`).join(', ')
+  }
+
   async members(conversation: ConversationId): Promise<readonly string[]> {
     return ((await this.client.describe(conversation))?.members ?? []).map(({ name }) => name).sort()
   }

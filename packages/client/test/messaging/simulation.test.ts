@@ -70,10 +70,10 @@ async function run(seed: number): Promise<void> {
   }
   const trouble = new Trouble(world.server, roll)
   const promised: Promised[] = []
-  const underWay = new Set<Promise<void>>()
-  const begin = (work: Promise<void>): void => {
-    const done = work.catch(() => {}).finally(() => underWay.delete(done))
-    underWay.add(done)
+  const underWay = new Set<string>()
+  const begin = (what: string, work: Promise<void>): void => {
+    underWay.add(what)
+    void work.catch(() => {}).finally(() => underWay.delete(what))
   }
   const oneOf = <T>(all: readonly T[]): T => {
     const one = all[roll(all.length)]
@@ -88,6 +88,7 @@ async function run(seed: number): Promise<void> {
     const what = roll(20)
     if (what < 11 && device.isOnline)
       begin(
+        text,
         device.client.sendTo(conversation, { text }, { signal: never }).then(({ sequence }) => {
           promised.push({ by: device, conversation, sequence, text })
         }),
@@ -96,6 +97,7 @@ async function run(seed: number): Promise<void> {
       const title = `#${toBase64url(conversation)}`
       const isThere = (await owner.members(conversation)).includes(device.name)
       begin(
+        `${step}: ${isThere ? 'removal' : 'addition'} of ${device.name} by ${owner.name}`,
         isThere
           ? owner.client.removePeople(title, [device.name], { signal: never })
           : owner.client.addPeople(title, [device.name], { signal: never }).then(() => {}),
@@ -113,7 +115,8 @@ async function run(seed: number): Promise<void> {
   trouble.heal()
   for (const device of devices) if (!device.isOnline) await device.comeOnline()
   for (let minute = 0; minute < 10 && (minute < 3 || underWay.size > 0); minute++) await world.pass(60_000)
-  assert.equal(underWay.size, 0, 'something is never over')
+  const unfinished = await Promise.all(devices.map(async (device) => `${device.name}: ${await device.standings()}`))
+  assert.deepEqual([...underWay], [], unfinished.join('\n'))
   for (const [i, { conversation, owner }] of groups.entries()) {
     const members = await owner.members(conversation)
     for (const device of devices) {
