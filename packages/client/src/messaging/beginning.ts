@@ -1,5 +1,5 @@
 import { type ConversationState, createConversation, type Purpose, view } from '@messageu/e2ee/conversation'
-import type { ConversationId, ConversationState as ShownState } from '@messageu/protocol/v3'
+import type { AccountId, ConversationId, ConversationState as ShownState } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { enter } from './commits-in.ts'
@@ -24,14 +24,15 @@ export async function beginAlone(
   const list = await lists.newest(desk.store, me.self.account)
   if (list === undefined) throw new ClientError('not-registered', 'the device list of this account is not known yet')
   const state = await createConversation(me.self, list, { conversation, generation, purpose, suite })
-  return write(desk, (work) => takePlace(work, conversation, { state, sequence }))
+  const awaited = purpose.kind === 'direct' ? [purpose.with, me.self.account] : []
+  return write(desk, (work) => takePlace(work, conversation, { state, sequence, awaited }))
 }
 
-/** The state of a conversation that begins, or begins anew, with this device. */
+/** The state of a conversation that begins, or begins anew, with this device. The others are still to be brought in. */
 export async function takePlace(
   work: Work,
   conversation: ConversationId,
-  { state, sequence }: { state: ConversationState; sequence: number },
+  { state, sequence, awaited }: { state: ConversationState; sequence: number; awaited: readonly AccountId[] },
 ): Promise<ConversationRow> {
   const shown = view(state)
   const known = await work.conversation(conversation)
@@ -40,7 +41,7 @@ export async function takePlace(
   work.putState(conversation, state)
   const standing = { kind: 'active', body: undefined } as const
   const received = Math.max(row.received, sequence)
-  const entered = enter({ ...row, standing, received }, shown, { sequence, nowMs: work.nowMs })
+  const entered = enter({ ...row, standing, received, awaited }, shown, { sequence, nowMs: work.nowMs })
   work.put(entered)
   return entered
 }

@@ -145,7 +145,7 @@ async function tookRejoin(
   work.dropState(conversation)
   work.putState(conversation, state)
   const shown = view(state)
-  const active = { ...row, kind: shown.kind, standing: { kind: 'active', body: undefined } } as const
+  const active = { ...row, kind: shown.kind, standing: { kind: 'active', body: undefined }, awaited: [] } as const
   const back = await noteDirect(work, active, shown)
   const entered = enter(back, shown, { sequence: delivery.sequence, nowMs: work.nowMs })
   const body = { by: selfOf(work), change: 'rejoin', arrived: [], left: [] } as const

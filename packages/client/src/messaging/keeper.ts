@@ -10,8 +10,9 @@ import { answerAsks } from './copies-out.ts'
 import { type Desk, rowOf, type Wait } from './desk.ts'
 import { isNothing, split } from './duties.ts'
 import { explainGaps } from './gaps-out.ts'
+import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { compareEpoch, mend } from './mending.ts'
+import { compareEpoch, mayRenewInMs, mend } from './mending.ts'
 import { keepPackages } from './packages.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
 import { type Sending, update } from './sending.ts'
@@ -42,7 +43,7 @@ export class Keeper implements AsyncDisposable {
   readonly #stuck = new Set<string>()
   readonly #failures = new Map<string, number>()
   /** Before then no further attempt is made to get this device its place again. */
-  readonly #mendableMs = new Map<string, number>()
+  readonly #mendable = new Map<string, { readonly dueMs: number; readonly standing: string }>()
   #packagesDueMs = 0
   #work: Promise<void> | undefined
   #timer: Disposable | undefined
@@ -211,7 +212,7 @@ export class Keeper implements AsyncDisposable {
         return this.#serve(row)
       case 'waiting':
       case 'stuck':
-        return this.#mend(conversation)
+        return this.#mend(row)
       case 'request':
       case 'left':
       case 'removed':
@@ -221,19 +222,25 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** However often something happens that does not help: a server that spoils every attempt is not to keep us busy. */
-  async #mend(conversation: ConversationId): Promise<number> {
+  async #mend(row: ConversationRow): Promise<number> {
+    const { conversation } = row
     const name = toBase64url(conversation)
-    const waitMs = (this.#mendableMs.get(name) ?? 0) - this.#desk.clock.monotonicMs()
-    if (waitMs > 0) return waitMs
-    const retryMs = this.#retryMs(conversation)
-    this.#mendableMs.set(name, this.#desk.clock.monotonicMs() + retryMs)
+    const standing = row.standing.kind
+    const before = this.#mendable.get(name)
+    if (before?.standing === standing) {
+      const waitMs = before.dueMs - this.#desk.clock.monotonicMs()
+      if (waitMs > 0) return waitMs
+    } else this.#failures.delete(name) // another way back is open
+    const retryMs = earlier(this.#retryMs(conversation), mayRenewInMs(this.#desk, row)) ?? 0
+    this.#mendable.set(name, { dueMs: this.#desk.clock.monotonicMs() + retryMs, standing })
     await mend(this.#desk, conversation, this.#wait)
     return retryMs
   }
 
   async #serve(row: ConversationRow): Promise<number | undefined> {
     const { conversation } = row
-    this.#mendableMs.delete(toBase64url(conversation))
+    this.#mendable.delete(toBase64url(conversation))
+    await gather(this.#desk, conversation, this.#wait)
     const explainAgainMs = await explainGaps(this.#desk, row, this.#wait)
     const askMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
     const askAgainMs = earlier(explainAgainMs, askMs)

@@ -23,13 +23,30 @@ export async function mend(desk: Desk, conversation: ConversationId, wait: Wait)
       await regenerate(desk, conversation, { purpose: { kind: row.kind }, ...wait })
     return
   }
-  const { since, by } = row.standing.body
-  if (desk.clock.nowMs() - since < (desk.tools.repairMs ?? limits.repairMs)) return
+  const repairs = repairsDue(desk, row.standing.body)
   // somebody else may have begun it anew meanwhile, and brought this device in
   const now = await rowOf(desk, conversation)
-  if (now?.standing.kind !== 'stuck' || now.generation !== row.generation) return
+  if (repairs < 1 || now?.standing.kind !== 'stuck' || now.generation !== row.generation) return
+  const { by } = row.standing.body
   const isOwn = by !== undefined && sameBytes(by, desk.tools.me.self.account)
-  if (before !== undefined) await renew(desk, conversation, { before, without: isOwn ? undefined : by, ...wait })
+  if (before !== undefined)
+    await renew(desk, conversation, { before, repairs, without: isOwn ? undefined : by, ...wait })
+}
+
+/** How often the conversation could have been begun anew since then. */
+function repairsDue(desk: Desk, { since }: { since: number }): number {
+  return Math.floor((desk.clock.nowMs() - since) / repairMs(desk))
+}
+
+/** Milliseconds until the conversation may be begun anew; nothing if it may be, or need not. */
+export function mayRenewInMs(desk: Desk, { standing }: ConversationRow): number | undefined {
+  if (standing.kind !== 'stuck') return undefined
+  const leftMs = standing.body.since + repairMs(desk) - desk.clock.nowMs()
+  return leftMs > 0 ? leftMs : undefined
+}
+
+function repairMs({ tools }: Desk): number {
+  return tools.repairMs ?? limits.repairMs
 }
 
 /**
@@ -43,7 +60,8 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, { s
     if (row === undefined || !row.isDoubted) return
     const hasLost =
       shown.generation < row.generation || (shown.generation === row.generation && shown.epoch < row.epoch)
-    const body = { since: 0, epoch: row.epoch, by: undefined, why: 'the server has lost commits' }
+    const since = work.nowMs - repairMs(desk)
+    const body = { since, epoch: row.epoch, by: undefined, why: 'the server has lost commits' }
     const standing = hasLost && row.standing.kind === 'active' ? ({ kind: 'stuck', body } as const) : row.standing
     work.put({ ...row, standing, isDoubted: false })
     if (standing !== row.standing)

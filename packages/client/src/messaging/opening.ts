@@ -3,8 +3,8 @@ import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { beginAlone, isAlone, isHere } from './beginning.ts'
-import { bringIn } from './bringing.ts'
 import { type Desk, look, type Wait } from './desk.ts'
+import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate } from './renewing.ts'
@@ -41,10 +41,12 @@ async function isThere(desk: Desk, conversation: ConversationId, account: Accoun
 
 async function bringOthers(desk: Desk, conversation: ConversationId, account: AccountId, wait: Wait): Promise<void> {
   const own = desk.tools.me.self.account
-  const others = sameBytes(account, own) ? [own] : [account, own]
-  const absent = await bringIn(desk, conversation, others, wait)
-  if (absent.some((each) => sameBytes(each, account)))
-    throw new ClientError('no-device', 'none of their devices can be brought into a conversation yet')
+  const awaited = sameBytes(account, own) ? [own] : [account, own]
+  await write(desk, async (work) => {
+    const row = await work.conversation(conversation)
+    if (row !== undefined) work.put({ ...row, awaited })
+  })
+  await gather(desk, conversation, wait)
 }
 
 async function remember(desk: Desk, account: AccountId, conversation: ConversationId): Promise<void> {

@@ -98,6 +98,8 @@ async function stage(
   const list = await lists.newest(work.store, me.self.account)
   const row = await work.conversation(conversation)
   if (list === undefined || row === undefined) throw new Error('whoever rejoins knows its list and the conversation')
+  if (shown.generation < row.generation)
+    return { kind: 'refused', reason: 'older', explanation: 'the server shows a generation that has ended' }
   const newestEpoch = row.generation === shown.generation ? row.epoch : 0
   const options = { ...place, list, lists: lists.known, newestEpoch }
   const attempt = (replaces?: DeviceId) =>

@@ -2,10 +2,18 @@ import { type ConversationState, type Purpose, recreate, view } from '@messageu/
 import { type AccountId, type ConversationId, type DeviceId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { beginAlone, isAlone, takePlace } from './beginning.ts'
-import { bringIn } from './bringing.ts'
 import { newestLists } from './commits-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
+import { gather } from './gathering.ts'
+import { messagingLimits as limits } from './limits.ts'
 import { write } from './writing.ts'
+
+export interface Renewal {
+  readonly before: ConversationState
+  /** How often it could have been begun anew since it does not go on. */
+  readonly repairs: number
+  readonly without?: AccountId | undefined
+}
 
 /**
  * Begins a conversation anew that cannot go on: the same accounts in the next generation, but perhaps for the one whose
@@ -15,18 +23,34 @@ import { write } from './writing.ts'
 export async function renew(
   desk: Desk,
   conversation: ConversationId,
-  { before, without, signal }: Wait & { before: ConversationState; without?: AccountId | undefined },
+  { before, repairs, without, signal }: Renewal & Wait,
 ): Promise<void> {
   const { me, lists } = desk.tools
   const list = await lists.newest(desk.store, me.self.account)
   if (list === undefined) return
+  const generation = await freeGeneration(desk, conversation, { before, repairs, signal })
+  if (generation === undefined) return
   const isGroup = view(before).kind === 'group'
-  const { state, accounts } = await recreate(before, me.self, list, isGroup && without !== undefined ? { without } : {})
+  const options = { generation, ...(isGroup && without !== undefined && { without }) }
+  const { state, accounts } = await recreate(before, me.self, list, options)
   for (const account of accounts) await lists.refresh(desk.store, account, { asker: desk.session.asker, signal })
-  if (!(await claimGeneration(desk, conversation, { accounts, generation: view(state).generation, signal }))) return
+  if (!(await claimGeneration(desk, conversation, { accounts, generation, signal }))) return
   const { sequence } = await desk.session.request('read-state', { conversation }, { signal })
-  await write(desk, (work) => takePlace(work, conversation, { state, sequence }))
-  await bringIn(desk, conversation, accounts, { signal })
+  await write(desk, (work) => takePlace(work, conversation, { state, sequence, awaited: accounts }))
+  await gather(desk, conversation, { signal })
+}
+
+/** The generation that this device may begin. Whoever has begun one without bringing anybody in had time for it. */
+async function freeGeneration(
+  desk: Desk,
+  conversation: ConversationId,
+  { before, repairs, signal }: Renewal & Wait,
+): Promise<number | undefined> {
+  const shown = await desk.session.request('read-state', { conversation }, { signal })
+  const ahead = shown.generation - view(before).generation
+  if (ahead <= 0) return view(before).generation + 1
+  if (isAlone(desk, shown)) return shown.generation
+  return shown.epoch === 0 && repairs > ahead ? shown.generation + 1 : undefined
 }
 
 /** The same for a conversation of which this device has no state: two accounts, or one. */
@@ -53,6 +77,11 @@ async function claimGeneration(
 ): Promise<boolean> {
   const roster = await devicesOf(desk, accounts)
   try {
+    const shown = await desk.session.request('read-state', { conversation }, { signal })
+    // a server that was restored may be some generations behind: it takes one after the other
+    if (generation - shown.generation > limits.generationsBehindMax) return false
+    for (let next = shown.generation + 1; next < generation; next++)
+      await desk.session.request('recreate', { conversation, generation: next, roster }, { signal })
     await desk.session.request('recreate', { conversation, generation, roster }, { signal })
     return true
   } catch (error) {

@@ -106,6 +106,8 @@ export const conversationRow = {
     welcomes: list(Hash, { max: limits.welcomesRemembered }),
     /** Whether the server may have lost commits: it was restored, and nobody has compared the epochs yet. */
     isDoubted: bool,
+    /** Whom this device still has to bring in, having begun it: nothing is sent before. CONVERSATIONS C 1, D 4 */
+    awaited: list(AccountId, { max: protocol.devicesPerConversationMax }),
   }),
 } as const
 export type ConversationRow = Infer<(typeof conversationRow)['codec']>

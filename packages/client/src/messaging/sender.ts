@@ -34,14 +34,15 @@ export function senderOf(store: Store, tools: Tools): Sender {
   }
 }
 
-/** Seals content for where the conversation is now, as this send. */
+/** Seals content for where the conversation is now, as this send. Nothing while not everybody is there who ought to be. */
 export async function draftMessage(
   work: Work,
   conversation: ConversationId,
   { place, content }: { place: Place; content: Content },
-): Promise<Draft> {
+): Promise<Draft | undefined> {
   const row = await work.conversation(conversation)
   if (row === undefined || row.standing.kind !== 'active') throw notHere()
+  if (row.awaited.length > 0) return undefined
   const { epoch, sealed, authored } = await sealNow(work, row, { place, content })
   const draft = { conversation, id: place.id, content: encodeContent(content), authored, sealed: sealedHash(sealed) }
   work.store.put(putRow(draftRow, place.number, draft))
@@ -89,7 +90,7 @@ async function resealed(
   }
   const there = current.kind === 'epoch' ? current.body : { generation: entry.generation, epoch: entry.epoch + 1 }
   const isBehind = row.generation < there.generation || (row.generation === there.generation && row.epoch < there.epoch)
-  if (isBehind) return 'later'
+  if (isBehind || row.awaited.length > 0) return 'later'
   const { epoch, sealed, authored } = await sealNow(work, row, {
     place: { id, number },
     content: decodeContent(draft.content),

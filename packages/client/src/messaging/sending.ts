@@ -4,6 +4,7 @@ import { ClientError } from '../errors.ts'
 import type { Outcome, Place } from '../outbox.ts'
 import { commit } from './commits-out.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
+import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { compareEpoch, mend } from './mending.ts'
 import type { ConversationRow } from './rows.ts'
@@ -33,9 +34,19 @@ export class Sending {
     content: Content,
     wait: Wait,
   ): Promise<{ place: Place; outcome: Promise<Outcome> }> {
-    await this.#ready(conversation, wait)
     const desk = this.#desk
-    return desk.session.submit((place, rows) => draftMessage(look(desk, rows), conversation, { place, content }), wait)
+    for (;;) {
+      await this.#ready(conversation, wait)
+      try {
+        return await desk.session.submit(async (place, rows) => {
+          const draft = await draftMessage(look(desk, rows), conversation, { place, content })
+          if (draft === undefined) throw new NotGathered()
+          return draft
+        }, wait)
+      } catch (error) {
+        if (!(error instanceof NotGathered)) throw error
+      }
+    }
   }
 
   /**
@@ -50,6 +61,7 @@ export class Sending {
         'unseen',
         'this device has come back without its memory, and nobody has looked at who is here',
       )
+    await gather(desk, conversation, wait)
     const name = toBase64url(conversation)
     if (this.#compared.get(name) !== row.epoch) {
       await compareLists(desk, conversation, wait)
@@ -69,6 +81,9 @@ export class Sending {
     return count
   }
 }
+
+/** It was begun anew since it was ready. Never leaves this file. */
+class NotGathered extends Error {}
 
 /** New keys for the own leaf. CONVERSATIONS D 5 */
 export async function update(desk: Desk, conversation: ConversationId, wait: Wait): Promise<void> {

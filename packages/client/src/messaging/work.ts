@@ -103,6 +103,7 @@ export class Work {
       isUnseen: false,
       welcomes: [],
       isDoubted: false,
+      awaited: [],
     }
     this.put(row)
     return row

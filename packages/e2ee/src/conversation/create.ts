@@ -41,15 +41,22 @@ export function createConversation(
   return alone(self, list, { suite, id: { conversation, generation }, rules: rulesFor(purpose, self.account) })
 }
 
+export interface Continuation {
+  /** The next one, if nothing is said. */
+  readonly generation?: number
+  readonly without?: AccountId
+  readonly suite?: Suite
+}
+
 /**
- * The next generation of a conversation that cannot go on: this device alone in it, and the accounts to be added, which
+ * A later generation of a conversation that cannot go on: this device alone in it, and the accounts to be added, which
  * are the same as before but for at most one. Owners stay owners; any member may bring back who was there. §6.8
  */
 export async function recreate(
   state: ConversationState,
   self: LocalDevice,
   list: VerifiedList,
-  { without, suite = state.suite }: { readonly without?: AccountId; readonly suite?: Suite } = {},
+  { without, suite = state.suite, generation }: Continuation = {},
 ): Promise<{ readonly state: ConversationState; readonly accounts: readonly AccountId[] }> {
   const { id, rules, standings } = situationOf(state, readGroup(state))
   mustHold(without === undefined || rules.kind === 'group', 'forbidden', 'nobody is left out of a pair')
@@ -57,7 +64,7 @@ export async function recreate(
   const accounts = inOrder([...standings.map(({ account }) => account), ...rules.invited]).filter(stays)
   const next = await alone(self, list, {
     suite,
-    id: { ...id, generation: id.generation + 1 },
+    id: { ...id, generation: generation ?? id.generation + 1 },
     rules: { ...rules, owners: rules.owners.filter(stays), invited: accounts },
   })
   return { state: next, accounts }

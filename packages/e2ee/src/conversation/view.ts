@@ -47,7 +47,7 @@ export function view(state: ConversationState): View {
 }
 
 /**
- * Whether `next` goes on where `before` could not: the next generation of the same, with the same people minus one at
+ * Whether `next` goes on where `before` could not: a later generation of the same, with the same people minus one at
  * most, and the same owners of those. Anything else is a conversation to ask about first. §6.8
  */
 export function isContinuation(before: ConversationState, next: ConversationState): boolean {
@@ -55,7 +55,7 @@ export function isContinuation(before: ConversationState, next: ConversationStat
   const [then, now] = [accountsOf(was), accountsOf(is)]
   return (
     sameBytes(was.id.conversation, is.id.conversation) &&
-    is.id.generation === was.id.generation + 1 &&
+    is.id.generation > was.id.generation &&
     is.rules.kind === was.rules.kind &&
     now.every((account) => hasAny(then, account)) &&
     now.length >= then.length - 1 &&

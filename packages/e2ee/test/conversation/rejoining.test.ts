@@ -246,7 +246,10 @@ describe('a next generation', () => {
     assert.ok(isContinuation(before, same))
     assert.ok(isContinuation(before, minusOne))
     const { state: minusTwo } = await recreate(minusOne, alice.phone.self, list, { without: bob.account.id })
-    assert.equal(isContinuation(before, minusTwo), false, 'two generations on')
+    assert.equal(isContinuation(before, minusTwo), false, 'two people fewer')
+    const { state: later } = await recreate(before, alice.phone.self, list, { generation: 3 })
+    assert.ok(isContinuation(before, later), 'after one that nobody was brought into')
+    assert.equal(isContinuation(later, before), false, 'an earlier one')
     const other = await Room.of(world, alice.phone, [bob.phone, laptop, carol.phone])
     assert.equal(isContinuation(before, other.state(alice.phone)), false, 'another conversation')
     const options = { conversation: room.id.conversation, suite: 'x25519' } as const
