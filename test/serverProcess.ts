@@ -99,9 +99,12 @@ export class EndedEarly extends Error {
 const commandMs = 15_000
 
 /** Runs `messageu` to its end. */
-export async function run(args: readonly string[], options: RunOptions = {}): Promise<Run & { exit: Exit }> {
+export async function run(
+  args: readonly string[],
+  { limitMs = commandMs, ...options }: RunOptions & { limitMs?: number } = {},
+): Promise<Run & { exit: Exit }> {
   const started = new Run(args, options)
-  const timeout = setTimeout(() => started.child.kill('SIGKILL'), commandMs)
+  const timeout = setTimeout(() => started.child.kill('SIGKILL'), limitMs)
   const exit = await started.exited
   clearTimeout(timeout)
   return Object.assign(started, { exit })

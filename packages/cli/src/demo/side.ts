@@ -21,8 +21,8 @@ import { screenOf } from './screen.ts'
 const world = { transport: nodeTransport(), clock: systemClock, random: systemRandom }
 /** No step of the demo takes that long. */
 const stepMs = 30_000
-/** A conversation that nobody can go on with is begun anew at once, instead of after a minute. */
-const repairMs = 0
+/** A conversation that nobody can go on with is begun anew after a second, instead of a minute. */
+const repairMs = 1_000
 
 export interface Stage {
   readonly link: string
