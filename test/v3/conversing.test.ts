@@ -7,67 +7,37 @@ import { systemClock, systemRandom, type Transport } from '@messageu/client'
 import { nodeTransport } from '@messageu/client/node'
 import { type OperationName, operations, readFrames } from '@messageu/protocol/v3'
 import { send } from '../../packages/cli/src/v3/send.ts'
-import { actingIn } from '../../packages/cli/test/acting.ts'
 import { type Ended, events } from '../../packages/cli/test/v2/world.ts'
-import { Run, ServerProcess, temporaryFolder } from '../serverProcess.ts'
-import { first, shell } from './shell.ts'
-import { hasTerminal, Terminal } from './terminal.ts'
+import { Run } from '../serverProcess.ts'
+import { Acquainted, textsOf } from './acquainted.ts'
+import { first } from './shell.ts'
 
-type Folder = Awaited<ReturnType<typeof temporaryFolder>>
-
-let folder: Folder
-let server: ServerProcess
+let people: Acquainted
 
 /** `messageu` as one of the people of this file. */
 const as =
   (profile: string) =>
   (...args: string[]): Promise<Ended> =>
-    shell(folder, server.link)([...args, '--profile', profile])
+    people.run(profile, ...args)
 const [alice, bob, carol] = [as('alice'), as('bob'), as('carol')] as const
-
-function piped(profile: string, args: readonly string[], input: string | Buffer): Promise<Ended> {
-  return shell(folder, server.link)([...args, '--profile', profile], input)
-}
-
-/** Everything that came in for somebody, of one kind. */
-async function heard(who: typeof alice, event = 'message'): Promise<Record<string, unknown>[]> {
-  const ended = await who('listen', '--once', '--json')
-  assert.equal(ended.code, 0, ended.out)
-  return events(ended).filter((each) => each.event === event)
-}
-
-const textsOf = (messages: readonly Record<string, unknown>[]): unknown[] =>
-  messages.map(({ content }) => (content as { text?: string }).text)
 
 /** A command that runs until it is ended. */
 function start(profile: string, ...args: string[]): Run {
-  return new Run([...args, '--profile', profile, '--data-dir', folder.of('profiles')], {})
+  return new Run([...args, '--profile', profile, '--data-dir', people.profiles], {})
 }
 
 before(async () => {
-  folder = await temporaryFolder('memory')
-  server = await ServerProcess.start({ folder: folder.of('server') })
-  for (const name of ['alice', 'bob', 'carol']) assert.equal((await as(name)('register', name)).code, 0)
-  for (const [who, whom] of [
-    [bob, 'alice'],
-    [carol, 'alice'],
-    [alice, 'bob'],
-    [alice, 'carol'],
-  ] as const)
-    assert.equal((await who('requests', 'accept', whom)).code, 0)
+  people = await Acquainted.start('alice', 'bob', 'carol')
 })
 
-after(async () => {
-  await server[Symbol.asyncDispose]()
-  await folder[Symbol.asyncDispose]()
-})
+after(() => people[Symbol.asyncDispose]())
 
 describe('a text', () => {
   test('goes from one to the other, is shown once with what a program needs, and stays in both histories', async () => {
     const sent = first(await alice('send', 'bob', 'hello', 'there', '--json'))
     assert.deepEqual(Object.keys(sent), ['v', 'event', 'id', 'conversation', 'sequence', 'at'])
     assert.match(String(sent.id), /^[0-9a-f]{32}$/)
-    const [message, ...more] = await heard(bob)
+    const [message, ...more] = await people.heard('bob')
     assert.deepEqual(more, [])
     const { at, sentAt, account, device, ...rest } = message ?? {}
     const { id, conversation, sequence } = sent
@@ -84,7 +54,7 @@ describe('a text', () => {
     const me = first(await alice('whoami', '--json'))
     assert.deepEqual([account, device], [me.account, me.device])
     for (const time of [sentAt, at]) assert(Math.abs(Number(time) - Number(sent.at)) < 60_000)
-    assert.deepEqual(await heard(bob), [], 'what was shown does not come again')
+    assert.deepEqual(await people.heard('bob'), [], 'what was shown does not come again')
     assert.match((await alice('history', 'bob')).out, /Z {2}me → bob {2}hello there\n$/)
     assert.match((await bob('history', 'alice', '--limit', '1')).out, /^\S+Z {2}alice → me {2}hello there\n$/)
     const [last] = events(await bob('history', 'alice', '--limit', '1', '--json'))
@@ -93,16 +63,16 @@ describe('a text', () => {
 
   test('comes from arguments, from - and through a pipe, whose last line break is the pipe’s own', async () => {
     assert.equal((await alice('send', 'bob', 'x', 'y')).code, 0)
-    assert.equal((await piped('alice', ['send', 'bob', '-'], 'one\ntwo\n')).code, 0)
-    assert.equal((await piped('alice', ['send', 'bob'], '\ufeffüñï\r\n')).code, 0)
-    assert.deepEqual(textsOf(await heard(bob)), ['x y', 'one\ntwo', '\ufeffüñï'])
+    assert.equal((await people.piped('alice', ['send', 'bob', '-'], 'one\ntwo\n')).code, 0)
+    assert.equal((await people.piped('alice', ['send', 'bob'], '\ufeffüñï\r\n')).code, 0)
+    assert.deepEqual(textsOf(await people.heard('bob')), ['x y', 'one\ntwo', '\ufeffüñï'])
   })
 
   test('may have 200 000 bytes, and one more is refused by a sentence that names the limit', async () => {
     const text = 'x'.repeat(200_000)
-    assert.equal((await piped('alice', ['send', 'bob'], text)).code, 0)
-    assert.deepEqual(textsOf(await heard(bob)), [text])
-    const ended = await piped('alice', ['send', 'bob'], `${text}x`)
+    assert.equal((await people.piped('alice', ['send', 'bob'], text)).code, 0)
+    assert.deepEqual(textsOf(await people.heard('bob')), [text])
+    const ended = await people.piped('alice', ['send', 'bob'], `${text}x`)
     assert.equal(ended.code, 7)
     assert.match(ended.err, /more than 200000 bytes/)
   })
@@ -114,7 +84,7 @@ describe('a text', () => {
       [['send', 'bob', '--wrong'], 2, 'usage'],
       [['send', 'bob'], 2, 'usage'],
       [['send', 'x', 'too short a name'], 2, 'bad-name'],
-      [['history', 'nobody'], 6, 'unknown-person'],
+      [['history', 'nobody'], 6, 'not-found'],
       [['history', 'bob', '--limit', '0'], 2, 'usage'],
       [['history', 'bob', '--limit', 'x'], 2, 'usage'],
       [['listen', '--save', 'folder'], 2, 'usage'],
@@ -130,10 +100,10 @@ describe('a text', () => {
       [['device', 'remove', 'abcdef0123456789'], 6, 'not-found'],
     ] as const
     for (const [args, code, word] of outcomes) {
-      const ended = await piped('alice', [...args, '--json'], '')
+      const ended = await people.piped('alice', [...args, '--json'], '')
       assert.deepEqual([ended.code, events(ended).map((event) => event.code)], [code, [word]], args.join(' '))
     }
-    const bytes = await piped('alice', ['send', 'bob', '--json'], Buffer.from([0x61, 0xff]))
+    const bytes = await people.piped('alice', ['send', 'bob', '--json'], Buffer.from([0x61, 0xff]))
     assert.deepEqual([bytes.code, first(bytes).code], [2, 'bad-text'])
     const stranger = await as('stranger')('send', 'bob', 'x', '--json')
     assert.deepEqual([stranger.code, first(stranger).code], [4, 'not-registered'])
@@ -147,12 +117,11 @@ describe('a text', () => {
       textsOf(listening.events.filter(({ event }) => event === 'message')).includes(text)
     assert.equal((await alice('send', 'bob', 'before')).code, 0)
     await listening.until(() => said('before'))
-    const { port } = server.http
-    await server.end()
+    await people.server.end()
     await listening.until(() => listening.events.some(({ code }) => code === 'lost'))
     const away = await alice('send', 'bob', 'nobody hears', '--json')
     assert.deepEqual([away.code, first(away).code], [3, 'unreachable'])
-    server = await ServerProcess.start({ folder: folder.of('server'), flags: ['--port', String(port)] })
+    await people.restart()
     assert.equal((await alice('send', 'bob', 'after')).code, 0)
     await listening.until(() => said('after'))
     listening.child.kill('SIGINT')
@@ -164,16 +133,16 @@ test('I1: a text whose answer is lost is said to be stored, and goes out once by
   const out = new Gathered()
   const context = {
     output: { json: true, out, err: out },
-    folder: path.join(folder.of('profiles'), 'alice'),
+    folder: path.join(people.profiles, 'alice'),
     signal: new AbortController().signal,
     world: { transport: cutAt('send'), clock: systemClock, random: systemRandom },
   }
   await assert.rejects(send(context, 'bob', ['once']), { reason: 'lost' })
   const [queued, ...more] = out.events
   assert.deepEqual([queued?.event, queued?.code, more], ['notice', 'queued', []])
-  assert.deepEqual(textsOf(await heard(bob)), [])
+  assert.deepEqual(textsOf(await people.heard('bob')), [])
   assert.equal((await alice('people')).code, 0)
-  assert.deepEqual(textsOf(await heard(bob)), ['once'])
+  assert.deepEqual(textsOf(await people.heard('bob')), ['once'])
   assert.match((await alice('history', 'bob')).out, /me → bob {2}once\n$/)
 })
 
@@ -182,16 +151,16 @@ describe('a group', () => {
     const made = first(await alice('group', 'create', 'family', 'bob', 'carol', '--json'))
     assert.deepEqual([made.event, made.title, made.standing], ['created', 'family', 'active'])
     assert.equal((await alice('send', '#family', 'all here?')).code, 0)
-    const heardByBob = await heard(bob)
+    const heardByBob = await people.heard('bob')
     assert.deepEqual(textsOf(heardByBob), [undefined, 'all here?'])
     assert.deepEqual(heardByBob[0]?.content, { kind: 'title', title: 'family' })
-    assert.equal((await heard(carol, 'joined')).length, 1)
+    assert.equal((await people.heard('carol', 'joined')).length, 1)
     assert.equal((await bob('group', 'rename', 'family', 'clan', '--json')).code, 1, 'only owners')
     assert.equal(first(await alice('group', 'owners', 'family', 'alice', 'bob', '--json')).event, 'owners')
-    await heard(bob)
+    await people.heard('bob')
     assert.equal(first(await bob('group', 'rename', 'family', 'clan', '--json')).title, 'clan')
-    await heard(alice)
-    await heard(carol)
+    await people.heard('alice')
+    await people.heard('carol')
     const members = events(await carol('group', 'members', '#clan', '--json'))
     assert.deepEqual(members.map(({ name, isOwner, devices }) => ({ name, isOwner, devices })).sort(byName), [
       { name: 'alice', isOwner: true, devices: 1 },
@@ -210,7 +179,7 @@ describe('a group', () => {
     assert.equal((await carol('send', '#clan', 'let me in', '--json')).code, 6)
     assert.equal((await alice('group', 'add', 'clan', 'carol')).code, 0)
     assert.equal((await alice('send', '#clan', 'carol again')).code, 0)
-    assert.deepEqual(textsOf(await heard(carol)).at(-1), 'carol again')
+    assert.deepEqual(textsOf(await people.heard('carol')).at(-1), 'carol again')
     assert.equal(first(await carol('group', 'leave', 'clan', '--json')).event, 'left')
     assert.match((await carol('group', 'list')).out, /^#clan {2}\([\w-]{8}\) {2}\[left\]\n$/)
     assert.match((await alice('group', 'list')).out, /^#clan /)
@@ -220,8 +189,8 @@ describe('a group', () => {
 describe('X12: a proof of who wrote a message', () => {
   test('convinces whoever was not there, and one that was changed convinces nobody', async () => {
     const { id } = first(await alice('send', 'bob', 'I owe you 5', '--json'))
-    await heard(bob)
-    const file = folder.of('proof')
+    await people.heard('bob')
+    const file = people.folder.of('proof')
     const { bytes, code, err } = await bob('proof', 'alice', String(id))
     assert.deepEqual([code, err], [0, ''])
     await writeFile(file, bytes)
@@ -236,8 +205,8 @@ describe('X12: a proof of who wrote a message', () => {
     for (const place of [0, 0.2, 0.4, 0.6, 0.8, 0.99].map((part) => Math.floor(bytes.length * part))) {
       const changed = Buffer.from(await readFile(file))
       changed[place] = (changed[place] ?? 0) ^ 1
-      await writeFile(folder.of('changed'), changed)
-      const ended = await as('nobody')('proof', 'check', folder.of('changed'), '--json')
+      await writeFile(people.folder.of('changed'), changed)
+      const ended = await as('nobody')('proof', 'check', people.folder.of('changed'), '--json')
       assert.deepEqual([ended.code, first(ended).code], [1, 'unproved'], `byte ${place}`)
     }
   })
@@ -256,7 +225,7 @@ test('S02: both sides see the same 60 digits, and whoever has compared them is r
 
 describe('a second device', () => {
   test('comes in by two codes, has what was said, writes as its owner, and reads nothing once it is taken off', async () => {
-    const line = ['--profile', 'bob', '--data-dir', folder.of('profiles'), '--json']
+    const line = ['--profile', 'bob', '--data-dir', people.profiles, '--json']
     await using offering = new Piped(['device', 'link', ...line])
     const offer = await offering.event('offer')
     const joining = start('bob2', 'device', 'link', String(offer.code), '--json')
@@ -269,13 +238,13 @@ describe('a second device', () => {
       ['offer', 'listed', 'brought-in', 'history', 'linked'],
     )
     const bob2 = as('bob2')
-    await heard(bob2, 'joined')
+    await people.heard('bob2', 'joined')
     assert.match((await bob2('history', 'alice')).out, /alice → me {2}hello there\n/)
     assert.equal(events(await bob2('device', 'list', '--json')).length, 2)
     assert.equal((await bob2('send', 'alice', 'from my other device')).code, 0)
-    const [message] = (await heard(alice)).slice(-1)
+    const [message] = (await people.heard('alice')).slice(-1)
     assert.deepEqual([message?.from, message?.device], ['bob', linked.device])
-    const own = (await heard(bob)).at(-1)
+    const own = (await people.heard('bob')).at(-1)
     assert.deepEqual([own?.isOwn, textsOf([own ?? {}])[0]], [true, 'from my other device'])
     const told = await alice('listen', '--once')
     assert.equal(told.code, 0)
@@ -285,14 +254,14 @@ describe('a second device', () => {
     assert.equal((await alice('send', 'bob', 'between us')).code, 0)
     const out = await bob2('listen', '--once', '--json')
     assert.deepEqual([out.code, first(out).code], [4, 'delisted'])
-    assert.deepEqual(textsOf(await heard(bob)), ['between us'])
+    assert.deepEqual(textsOf(await people.heard('bob')), ['between us'])
   })
 })
 
 test('an account that comes back with its words takes its place, shows who is there, and writes', async () => {
-  const words = await readFile(`${folder.of('profiles')}/carol/recovery-words.txt`, 'utf8')
+  const words = await readFile(`${people.profiles}/carol/recovery-words.txt`, 'utf8')
   assert.equal((await alice('send', 'carol', 'are you there?')).code, 0)
-  const back = await piped('carol2', ['recover', '--json'], words)
+  const back = await people.piped('carol2', ['recover', '--json'], words)
   assert.equal(back.code, 0, back.out)
   const rejoined = events(back).filter(({ event }) => event === 'rejoined')
   assert(
@@ -314,123 +283,8 @@ test('an account that comes back with its words takes its place, shows who is th
 })
 
 /** What acts on a terminal, hides in it, or pretends to be a line of ours. */
-const hostile = [
-  'red\u001b[31m',
-  '\u001b]8;;https://evil.example\u0007here\u001b]8;;\u0007',
-  '\u001b]52;c;cm0gLXJm\u0007\u001bPq#0\u001b\\',
-  '\u009b31m\u0090x\u009c',
-  'x\r\b\bbob → me  I owe you 5',
-  'x\nbob → me  I owe you 5\n! ALARM: nobody',
-  '\u202egpj.exe\u2066x\u2069',
-  'al\u200bi\u2060ce\ufeff',
-  `a${'\u0301'.repeat(40)}`,
-]
-
-describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util-linux' }, () => {
-  const at = (profile: string, ...args: string[]): Terminal =>
-    new Terminal([...args, '--profile', profile, '--data-dir', folder.of('profiles')])
-
-  /** What the terminal got, byte by byte, but for the line ends that the terminal itself makes. */
-  async function shown(profile: string, ...args: string[]): Promise<string> {
-    await using terminal = at(profile, ...args)
-    assert.equal(await terminal.ended, 0, terminal.text)
-    return terminal.text.replaceAll('\r\n', '\n')
-  }
-
-  test('X01, X02: no text and no title acts on it, hides in it or passes for a line of another author', async () => {
-    for (const text of hostile) assert.equal((await piped('alice', ['send', 'bob'], text)).code, 0)
-    const titles = hostile.filter((_, i) => i % 2 === 0).map((title) => title.slice(0, 100))
-    for (const [i, title] of titles.entries()) {
-      const { conversation } = first(await alice('group', 'create', title, 'bob', '--json'))
-      assert.equal((await alice('send', `#${conversation}`, `in group ${i}`)).code, 0)
-    }
-    const { conversation } = first(await alice('group', 'create', titles[0] ?? '', 'bob', '--json'))
-    const group = `#${conversation}`
-    const listened = await shown('bob', 'listen', '--once')
-    const commands = [
-      ['history', 'alice'],
-      ['history', group],
-      ['conversations'],
-      ['group', 'list'],
-      ['group', 'members', group],
-    ]
-    const all = [listened]
-    for (const command of commands) all.push(await shown('bob', ...command))
-    const line = /^(\S+Z {2})?(\* |(alice|me) → (me|alice|#.{1,120}) {2}| {2}|bob|alice|#)/u
-    for (const text of all) {
-      assert.deepEqual(actingIn(text), [])
-      for (const each of text.split('\n').filter((one) => one !== '')) assert.match(each, line)
-      assert(!/^bob → /m.test(text), text)
-    }
-    assert(listened.includes('\\u{1b}[31m'), 'it is spelled out')
-    const json = await bob('history', 'alice', '--json')
-    assert.deepEqual(actingIn(json.out), [])
-    assert.deepEqual(
-      textsOf(events(json).filter(({ event }) => event === 'message')).slice(-hostile.length),
-      hostile,
-      'a program gets the exact text',
-    )
-  })
-
-  test('in a chat what comes in stands above the line that is being written, and Ctrl-D ends it', async () => {
-    await using terminal = at('bob', 'chat', 'alice')
-    await terminal.until('alice> ')
-    terminal.type('hello from a chat\r')
-    await terminal.until('hello from a chat')
-    const [message] = await untilHeard(alice, 'hello from a chat')
-    assert.equal(message?.from, 'bob')
-    terminal.type('half a li')
-    await terminal.until('half a li')
-    assert.equal((await piped('alice', ['send', 'bob'], 'an answer \u001b[31m')).code, 0)
-    await terminal.until('alice → me  an answer \\u{1b}[31m')
-    terminal.type('ne\r')
-    await untilHeard(alice, 'half a line')
-    terminal.type('/nonsense\r')
-    await terminal.until('there is no /nonsense')
-    terminal.type('/history 1\r')
-    await terminal.until('Z  me → alice  half a line')
-    terminal.type('/to nobody\r')
-    await terminal.until('nobody> ')
-    terminal.type('x\r')
-    await terminal.until('nobody here is called nobody')
-    terminal.type('\u0004')
-    assert.equal(await terminal.ended, 0)
-  })
-
-  test('/quit ends a chat with 0, Ctrl-C with 130', async () => {
-    for (const [keys, code] of [
-      ['/quit\r', 0],
-      ['\u0003', 130],
-    ] as const) {
-      await using terminal = at('bob', 'chat', 'alice')
-      await terminal.until('alice> ')
-      terminal.type(keys)
-      assert.equal(await terminal.ended, code, terminal.text)
-    }
-  })
-})
-
-test('a chat without a terminal sends line by line, tells what comes in, and ends with its input', async () => {
-  const ended = await piped('bob', ['chat', 'alice', '--json'], 'first\n\n/help\n//second\n')
-  assert.equal(ended.code, 0, ended.out)
-  assert.deepEqual(
-    events(ended)
-      .map(({ event }) => event)
-      .filter((event) => event !== 'message' && event !== 'notice' && event !== 'change'),
-    ['sent', 'help', 'sent'],
-  )
-  assert.deepEqual(textsOf(await heard(alice)).slice(-2), ['first', '/second'])
-})
-
 function byName(one: { name?: unknown }, other: { name?: unknown }): number {
   return String(one.name).localeCompare(String(other.name))
-}
-
-async function untilHeard(who: typeof alice, text: string): Promise<Record<string, unknown>[]> {
-  for (;;) {
-    const found = (await heard(who)).filter((message) => textsOf([message])[0] === text)
-    if (found.length > 0) return found
-  }
 }
 
 /** A run of `messageu` whose input stays open. */

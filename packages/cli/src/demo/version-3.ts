@@ -49,7 +49,7 @@ export async function version3({ folder, say, ...stage }: Stage & Place): Promis
   await say("\nA member's device submits a change that nobody can apply. Whoever is stuck finds the way back.")
   await poison(bob, conversation, [alice, alicePhone, bob])
   await Promise.all([alice, alicePhone, bob].map((side) => side.sees('cannot be applied')))
-  await until(alice, async () => (await alice.client.conversation('#river', alice)).standing === 'active')
+  await until(alice, async () => (await alice.client.conversation('#river')).standing === 'active')
   await alice.says('#river', 'We are back.')
   await Promise.all([bob, alicePhone].map((side) => side.sees('We are back.')))
 }

@@ -101,9 +101,8 @@ class Room {
         await this.enter(argument)
         return undefined
       case '/history':
-        await tellHistory({ output: this.#output, client: this.#client, labels: this.#labels }, this.#chosen, {
+        await tellHistory({ output: this.#output, reader: this.#client, labels: this.#labels }, this.#chosen, {
           limit: Math.min(Number(argument) || historyShown, 1000),
-          signal: this.#context.signal,
         })
         return undefined
       default:

@@ -3,6 +3,7 @@ import {
   type AccountRow,
   Client,
   ClientError,
+  Reader,
   type SessionEvent,
   systemClock,
   systemRandom,
@@ -29,6 +30,19 @@ export const machine: World = { transport: nodeTransport(), clock: systemClock, 
 export async function accountIn(folder: string): Promise<AccountRow> {
   await using held = await openExisting(folder)
   return held.account
+}
+
+/** What the profile has, without its server. Alarms are told before anything else. */
+export async function read(
+  { folder, output, world: { clock } }: Context,
+  { isSilent = false }: Pick<Manner, 'isSilent'> = {},
+): Promise<AsyncDisposable & { readonly reader: Reader }> {
+  await using opening = new AsyncDisposableStack()
+  const { profile } = opening.use(await openExisting(folder))
+  const reader = await Reader.open({ store: profile.store, clock })
+  if (!isSilent) await tellAlarms(output, reader)
+  const held = opening.move()
+  return { reader, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
 interface Connected extends AsyncDisposable {
@@ -68,10 +82,14 @@ export async function connect(
   const patience = isPatient ? 'for-ever' : 'one-attempt'
   const options = { store: profile.store, world, signal: either, patience, onEvent, tends } as const
   const client = opening.use(await Client.connect(options))
-  for (const { kind, name } of isSilent ? [] : await client.alarms())
-    await notice(output, kind, `${name ?? 'an account'}: ${alarmSentences[kind]}`)
+  if (!isSilent) await tellAlarms(output, client)
   const held = opening.move()
   return { client, signal: either, [Symbol.asyncDispose]: () => held.disposeAsync() }
+}
+
+async function tellAlarms(output: Output, kept: Pick<Reader, 'alarms'>): Promise<void> {
+  for (const { kind, name } of await kept.alarms())
+    await notice(output, kind, `${name ?? 'an account'}: ${alarmSentences[kind]}`)
 }
 
 /** A profile that has an account. One that is not there is not begun by looking for it. */

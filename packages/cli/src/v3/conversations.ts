@@ -1,15 +1,15 @@
 import type { Known } from '@messageu/client'
 import { toBase64url } from '@messageu/protocol/v3'
 import { notice, tell } from '../output.ts'
-import { type Context, connect } from './context.ts'
+import { type Context, read } from './context.ts'
 import { labelOf, personLabel } from './labels.ts'
 
 /** What there is: people, groups, and where this device stands in them. */
 export async function conversations(context: Context, { kind }: { kind?: Known['kind'] } = {}): Promise<void> {
   const { output } = context
-  await using connected = await connect(context)
+  await using opened = await read(context)
   let count = 0
-  for await (const known of connected.client.conversations()) {
+  for await (const known of opened.reader.conversations()) {
     if (kind === undefined ? known.kind === 'own-devices' : known.kind !== kind) continue
     count += 1
     await tell(output, { event: 'conversation', ...described(known) }, line(known))

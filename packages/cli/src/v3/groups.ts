@@ -1,7 +1,7 @@
 import type { Known, Somebody } from '@messageu/client'
 import { toBase64url } from '@messageu/protocol/v3'
 import { notice, tell } from '../output.ts'
-import { type Context, connect } from './context.ts'
+import { type Context, connect, read } from './context.ts'
 import { described } from './conversations.ts'
 import { labelOf, personLabel } from './labels.ts'
 
@@ -20,7 +20,7 @@ export async function addTo(context: Context, group: string, names: readonly str
   await using connected = await connect(context)
   const { client, signal } = connected
   const absent = await client.addPeople(marked(group), names, { signal })
-  await tellGroup(context, 'added', await client.conversation(marked(group), { signal }))
+  await tellGroup(context, 'added', await client.conversation(marked(group)))
   await tellAbsent(context, absent)
   return absent.length
 }
@@ -29,13 +29,13 @@ export async function removeFrom(context: Context, group: string, names: readonl
   await using connected = await connect(context)
   const { client, signal } = connected
   await client.removePeople(marked(group), names, { signal })
-  await tellGroup(context, 'removed', await client.conversation(marked(group), { signal }))
+  await tellGroup(context, 'removed', await client.conversation(marked(group)))
 }
 
 export async function leave(context: Context, group: string): Promise<void> {
   await using connected = await connect(context)
   const { client, signal } = connected
-  const before = await client.conversation(marked(group), { signal })
+  const before = await client.conversation(marked(group))
   await client.leave(marked(group), { signal })
   const conversation = toBase64url(before.conversation)
   await tell(context.output, { event: 'left', conversation }, `You have left ${labelOf(before)}.`)
@@ -44,7 +44,7 @@ export async function leave(context: Context, group: string): Promise<void> {
 export async function rename(context: Context, group: string, title: string): Promise<void> {
   await using connected = await connect(context)
   const { client, signal } = connected
-  const { conversation } = await client.conversation(marked(group), { signal })
+  const { conversation } = await client.conversation(marked(group))
   await client.rename(marked(group), title, { signal })
   const renamed = await client.describe(conversation)
   if (renamed !== undefined) await tellGroup(context, 'renamed', renamed)
@@ -55,15 +55,14 @@ export async function owners(context: Context, group: string, names: readonly st
   await using connected = await connect(context)
   const { client, signal } = connected
   await client.appoint(marked(group), names, { signal })
-  await tellGroup(context, 'owners', await client.conversation(marked(group), { signal }))
+  await tellGroup(context, 'owners', await client.conversation(marked(group)))
 }
 
 /** Who is in a group, with how many devices. */
 export async function members(context: Context, group: string): Promise<void> {
   const { output } = context
-  await using connected = await connect(context)
-  const { client, signal } = connected
-  const known = await client.conversation(marked(group), { signal })
+  await using opened = await read(context)
+  const known = await opened.reader.conversation(marked(group))
   for (const { name, account, isOwner, devices } of known.members)
     await tell(
       output,

@@ -1,4 +1,4 @@
-import type { Client, Known } from '@messageu/client'
+import type { Known, Reader } from '@messageu/client'
 import { type ConversationId, toBase64url } from '@messageu/protocol/v3'
 import { printable } from '../terminal.ts'
 
@@ -28,16 +28,16 @@ export function personLabel(name: string): string {
 
 /** The conversations that arrivals are about. What they are called is asked for once. */
 export class Labels {
-  readonly #client: Client
+  readonly #reader: Pick<Reader, 'describe'>
   readonly #known = new Map<string, Known>()
 
-  constructor(client: Client) {
-    this.#client = client
+  constructor(reader: Pick<Reader, 'describe'>) {
+    this.#reader = reader
   }
 
   async of(conversation: ConversationId): Promise<Pick<Known, 'kind'> & { readonly label: string }> {
     const name = toBase64url(conversation)
-    const known = this.#known.get(name) ?? (await this.#client.describe(conversation))
+    const known = this.#known.get(name) ?? (await this.#reader.describe(conversation))
     if (known === undefined) return { kind: 'group', label: `#${name.slice(0, idShown)}` }
     this.#known.set(name, known)
     return { kind: known.kind, label: labelOf(known) }

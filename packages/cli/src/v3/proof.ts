@@ -6,7 +6,7 @@ import { Failure } from '../failure.ts'
 import { type Output, tell } from '../output.ts'
 import { contentFields } from './arrival-events.ts'
 import { said } from './arrival-lines.ts'
-import { type Context, connect, hex } from './context.ts'
+import { type Context, hex, read } from './context.ts'
 import { personLabel } from './labels.ts'
 
 /** A whole device list and the longest message are far below. */
@@ -18,9 +18,8 @@ export async function prove(context: Context, who: string, message: string): Pro
   const id = sendId(message)
   if ('isTTY' in output.out && output.out.isTTY === true && !output.json)
     throw new Failure('usage', { what: 'a proof is bytes, not text', advice: 'messageu proof WHO MESSAGE-ID > FILE' })
-  await using connected = await connect(context)
-  const { client, signal } = connected
-  const proof = await client.prove(who, id, { signal })
+  await using opened = await read(context)
+  const proof = await opened.reader.prove(who, id)
   if (output.json) return tell(output, { event: 'proof', id: hex(id), proof: toBase64url(proof) }, '')
   await new Promise<void>((resolve, reject) => {
     output.out.write(proof, (error) => (error ? reject(error) : resolve()))

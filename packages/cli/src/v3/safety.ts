@@ -4,7 +4,7 @@ import { notice, tell } from '../output.ts'
 import { qrCode } from '../qr-code.ts'
 import { printable } from '../terminal.ts'
 import { alarmSentences } from './alarm-sentences.ts'
-import { type Context, connect } from './context.ts'
+import { type Context, connect, read } from './context.ts'
 
 /** The number that both sides compare, by another way than this one. With `confirm` they have. CONVERSATIONS A 6 */
 export async function verify(context: Context, who: string, { confirm }: { confirm: boolean }): Promise<void> {
@@ -29,8 +29,8 @@ export async function verify(context: Context, who: string, { confirm }: { confi
 /** What the user has been warned of and has not decided about. */
 export async function alarms(context: Context): Promise<void> {
   const { output } = context
-  await using connected = await connect(context, { isSilent: true })
-  const all = await connected.client.alarms()
+  await using opened = await read(context, { isSilent: true })
+  const all = await opened.reader.alarms()
   for (const { kind, name, account, at } of all)
     await tell(
       output,

@@ -2,7 +2,7 @@ import { type AccountId, toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, rowsOf } from '../rows.ts'
 import type { RowStore } from '../store.ts'
-import type { Desk, look, Wait } from './desk.ts'
+import type { Desk, Kept, look, Wait } from './desk.ts'
 import { type Arrival, accountsIn, type Item, itemOf, type Naming, type Somebody } from './items.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { contactRow, conversationRow, feedRow, historyRow } from './rows.ts'
@@ -111,22 +111,22 @@ async function shown(desk: Desk, waiting: readonly Waiting[]): Promise<void> {
 
 /** The newest `limit` items of a conversation in front of a place, the oldest first. */
 export async function history(
-  desk: Desk,
+  { store, tools }: Kept,
   conversation: Parameters<ReturnType<typeof look>['conversation']>[0],
   { limit, before }: { limit: number; before?: number | undefined },
 ): Promise<readonly Item[]> {
-  const row = await getRow(desk.store, conversationRow, conversation)
+  const row = await getRow(store, conversationRow, conversation)
   if (row === undefined) throw new ClientError('unknown-conversation', 'there is no such conversation here')
   const end = Math.min(row.newest, before === undefined ? row.newest : row.base + before - 1)
   const items: Item[] = []
   for (let through = end, span = limit; through > 0 && items.length < limit; through -= span, span *= 2) {
     const start = Math.max(0, through - span)
-    const rows = await desk.store.read('history', { after: historyKey(row, start), limit: span })
+    const rows = await store.read('history', { after: historyKey(row, start), limit: span })
     const found: Item[] = []
     for (const { key } of rows) {
       if (typeof key !== 'number' || key > historyKey(row, through)) break
-      const each = await getRow(desk.store, historyRow, key)
-      if (each !== undefined) found.push(await itemIn(desk.store, each, desk.tools.me.self.account))
+      const each = await getRow(store, historyRow, key)
+      if (each !== undefined) found.push(await itemIn(store, each, tools.me.self.account))
     }
     items.unshift(...found)
   }

@@ -1,37 +1,29 @@
-import { type SafetyNumber, signingKey, type VerifiedList } from '@messageu/e2ee'
-import { type Content, proveAuthorship } from '@messageu/e2ee/conversation'
+import type { SafetyNumber, VerifiedList } from '@messageu/e2ee'
+import type { Content } from '@messageu/e2ee/conversation'
 import type { Accepted, AccountId, ContactRequest, ConversationId, DeviceId, SendId } from '@messageu/protocol/v3'
 import { CachedStore } from '../cached-store.ts'
 import type { World } from '../connection.ts'
 import { ClientError } from '../errors.ts'
 import type { Outcome } from '../outbox.ts'
 import type { SeenPage } from '../people.ts'
-import { type AccountRow, type Alarm, getRow, listRow } from '../rows.ts'
+import type { AccountRow, Alarm } from '../rows.ts'
 import { Session, type SessionEvent, whoAmI } from '../session.ts'
 import type { Store } from '../store.ts'
 import { Bell } from '../waiting.ts'
-import { arrivals, history, somebody } from './arrivals.ts'
-import { authoredIn } from './authored.ts'
+import { arrivals, somebody } from './arrivals.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
 import { judge, markVerified, safetyWith } from './contacts.ts'
-import { type Desk, rowOf, type Wait } from './desk.ts'
+import type { Desk, Wait } from './desk.ts'
 import { admitDevice, dropDevice, type Progress } from './devices.ts'
 import { discover } from './discovering.ts'
-import {
-  accountNamed,
-  accountToCompare,
-  conversationFor,
-  conversationWith,
-  describe,
-  type Known,
-  knownConversations,
-} from './finding.ts'
+import { accountNamed, accountToCompare, conversationFor, conversationWith, type Known } from './finding.ts'
 import { addPeople, appoint, createGroup, leave, removePeople, rename } from './groups.ts'
 import type { Arrival, Item, Message, Somebody } from './items.ts'
 import { Keeper } from './keeper.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { Lists } from './lists.ts'
 import { amongOwn } from './managing.ts'
+import { meOf, Reader } from './reader.ts'
 import { receiverOf } from './receive.ts'
 import { senderOf } from './sender.ts'
 import { Sending } from './sending.ts'
@@ -73,6 +65,7 @@ export interface Sent extends Accepted {
 export class Client implements AsyncDisposable {
   readonly account: AccountRow
   readonly #desk: Desk
+  readonly #reader: Reader
   readonly #sending: Sending
   readonly #keeper: Keeper
   readonly #life: { isCaughtUp: boolean }
@@ -83,6 +76,7 @@ export class Client implements AsyncDisposable {
   ) {
     this.account = account
     this.#desk = desk
+    this.#reader = new Reader(account, desk)
     this.#sending = sending
     this.#keeper = keeper
     this.#life = life
@@ -183,39 +177,29 @@ export class Client implements AsyncDisposable {
   /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that sequence. */
   async history(
     who: string,
-    { limit = 50, before, signal }: Wait & { limit?: number; before?: number },
+    { limit, before }: { limit?: number; before?: number; signal?: AbortSignal } = {},
   ): Promise<readonly Item[]> {
-    return history(this.#desk, await conversationWith(this.#desk, who, { signal }), { limit, before })
+    return this.#reader.history(who, { limit, before })
   }
 
   /** Bytes that convince a third party of who wrote a message, and what. CONVERSATIONS C 8 */
-  async prove(who: string, id: SendId, wait: Wait): Promise<Uint8Array> {
-    const conversation = await conversationWith(this.#desk, who, wait)
-    const row = await rowOf(this.#desk, conversation)
-    const authored = row && (await authoredIn(this.#desk.store, row, id))
-    const list = authored && (await getRow(this.#desk.store, listRow, authored.account))
-    if (authored === undefined || list === undefined)
-      throw new ClientError('unknown-conversation', 'there is no such message in this conversation')
-    return proveAuthorship(authored.authored, list.entries)
+  prove(who: string, id: SendId, _wait?: Wait): Promise<Uint8Array> {
+    return this.#reader.prove(who, id)
   }
 
   // ─── conversations and groups ───
 
   conversations(): AsyncGenerator<Known> {
-    return knownConversations(this.#desk)
+    return this.#reader.conversations()
   }
 
   /** The conversation that WHO stands for, among those that are there. */
-  async conversation(who: string, wait: Wait): Promise<Known> {
-    const conversation = await conversationWith(this.#desk, who, wait)
-    const known = await this.describe(conversation)
-    if (known === undefined) throw new ClientError('unknown-conversation', 'there is no such conversation here')
-    return known
+  conversation(who: string): Promise<Known> {
+    return this.#reader.conversation(who)
   }
 
-  async describe(conversation: ConversationId): Promise<Known | undefined> {
-    const row = await rowOf(this.#desk, conversation)
-    return row && describe(this.#desk, row)
+  describe(conversation: ConversationId): Promise<Known | undefined> {
+    return this.#reader.describe(conversation)
   }
 
   /** A group with these people. Those who cannot be brought in yet, because no device of theirs is known, are returned. */
@@ -230,33 +214,28 @@ export class Client implements AsyncDisposable {
   }
 
   async addPeople(group: string, names: readonly string[], wait: Wait): Promise<readonly Somebody[]> {
-    const conversation = await conversationWith(this.#desk, group, wait)
+    const conversation = await conversationWith(this.#desk, group)
     const accounts = await this.#accounts(names, wait)
     return this.#named(await addPeople(this.#desk, this.#sending, { conversation, accounts }, wait))
   }
 
   async removePeople(group: string, names: readonly string[], wait: Wait): Promise<void> {
-    const conversation = await conversationWith(this.#desk, group, wait)
+    const conversation = await conversationWith(this.#desk, group)
     await removePeople(this.#desk, { conversation, accounts: await this.#accounts(names, wait) }, wait)
   }
 
   async rename(group: string, title: string, wait: Wait): Promise<void> {
-    await rename(
-      this.#desk,
-      this.#sending,
-      { conversation: await conversationWith(this.#desk, group, wait), title },
-      wait,
-    )
+    await rename(this.#desk, this.#sending, { conversation: await conversationWith(this.#desk, group), title }, wait)
   }
 
   /** From now on these are the owners, and nobody else. */
   async appoint(group: string, names: readonly string[], wait: Wait): Promise<void> {
-    const conversation = await conversationWith(this.#desk, group, wait)
+    const conversation = await conversationWith(this.#desk, group)
     await appoint(this.#desk, { conversation, owners: await this.#accounts(names, wait) }, wait)
   }
 
   async leave(who: string, wait: Wait): Promise<void> {
-    await leave(this.#desk, this.#sending, await conversationWith(this.#desk, who, wait), wait)
+    await leave(this.#desk, this.#sending, await conversationWith(this.#desk, who), wait)
   }
 
   // ─── people ───
@@ -266,7 +245,7 @@ export class Client implements AsyncDisposable {
   }
 
   alarms(): Promise<readonly Alarm[]> {
-    return this.session.alarms()
+    return this.#reader.alarms()
   }
 
   /** The user has compared safety numbers: the name stands for the account that the alarm told of. */
@@ -359,9 +338,4 @@ async function accepted({ id, conversation, outcome }: Posted): Promise<Sent> {
   const answered = await outcome
   if (answered.kind === 'refused') throw answered.error
   return { id, conversation, ...answered.accepted }
-}
-
-async function meOf({ identity }: AccountRow): Promise<Tools['me']> {
-  const { account, device, signatureSeed, requestSeed, name, serverKey } = identity
-  return { self: { account, device, signatureSeed, requestKey: await signingKey(requestSeed) }, name, serverKey }
 }

@@ -18,15 +18,18 @@ export interface Desk {
   readonly bell: Bell
 }
 
+/** What it takes to look at what is stored. */
+export type Kept = Pick<Desk, 'store' | 'tools'>
+
 export interface Wait {
   readonly signal: AbortSignal
 }
 
 /** What is stored now, to look at or to decide on. */
-export function look({ store, tools }: Pick<Desk, 'store' | 'tools'>, rows: RowStore = store): Work {
+export function look({ store, tools }: Kept, rows: RowStore = store): Work {
   return new Work({ rows, stored: store }, tools)
 }
 
-export function rowOf(desk: Desk, conversation: ConversationId): Promise<ConversationRow | undefined> {
-  return look(desk).conversation(conversation)
+export function rowOf(kept: Kept, conversation: ConversationId): Promise<ConversationRow | undefined> {
+  return look(kept).conversation(conversation)
 }

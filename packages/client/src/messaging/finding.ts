@@ -6,7 +6,7 @@ import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { alarmRow, getRow, pinRow, rowsOf } from '../rows.ts'
 import { somebody } from './arrivals.ts'
-import { type Desk, look, type Wait } from './desk.ts'
+import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import type { Somebody } from './items.ts'
 import { openWith } from './opening.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
@@ -29,17 +29,21 @@ const idCharactersMin = 6
 /** The account of a name: the one that it stood for when it was first seen. An alarm about the name is an error. */
 export async function accountNamed(desk: Desk, name: string, wait: Wait): Promise<AccountId> {
   const wanted = accountName(name)
-  const { me } = desk.tools
-  if (wanted === me.name) return me.self.account
-  const pinned = await getRow(desk.store, pinRow, utf8Encode(wanted))
-  if (pinned !== undefined) {
-    const alarm = { kind: 'other-account', name: wanted, account: pinned.account } as const
-    if ((await getRow(desk.store, alarmRow, alarmKey(alarm))) !== undefined) throw alarmError(alarm)
-    return pinned.account
-  }
+  const known = await accountKnownAs(desk, wanted)
+  if (known !== undefined) return known
   const person = await desk.session.find(wanted, wait)
   if (person === undefined) throw new ClientError('unknown-person', `nobody here is called ${wanted}`)
   return person.account
+}
+
+async function accountKnownAs({ store, tools: { me } }: Kept, name: string): Promise<AccountId | undefined> {
+  const wanted = accountName(name)
+  if (wanted === me.name) return me.self.account
+  const pinned = await getRow(store, pinRow, utf8Encode(wanted))
+  if (pinned === undefined) return undefined
+  const alarm = { kind: 'other-account', name: wanted, account: pinned.account } as const
+  if ((await getRow(store, alarmRow, alarmKey(alarm))) !== undefined) throw alarmError(alarm)
+  return pinned.account
 }
 
 /** The account to compare safety numbers with: where an alarm says that the name stands for another one, that other one. */
@@ -60,20 +64,22 @@ export async function conversationFor(desk: Desk, who: string, wait: Wait): Prom
   return openWith(desk, account, wait)
 }
 
-/** The same among those that are there already; nothing is opened. */
-export async function conversationWith(desk: Desk, who: string, wait: Wait): Promise<ConversationId> {
-  if (who.startsWith('#')) return (await groupNamed(desk, who.slice(1))).conversation
-  const account = who === 'me' ? desk.tools.me.self.account : await accountNamed(desk, who, wait)
-  const direct = (await look(desk).contact(account))?.direct
+/** The same among those that are there already; nothing is opened, and nobody asked. */
+export async function conversationWith(kept: Kept, who: string): Promise<ConversationId> {
+  if (who.startsWith('#')) return (await groupNamed(kept, who.slice(1))).conversation
+  const account = who === 'me' ? kept.tools.me.self.account : await accountKnownAs(kept, who)
+  const direct = account && (await look(kept).contact(account))?.direct
   if (direct !== undefined) return direct
-  for await (const { row } of rowsOf(desk.store, conversationRow))
-    if (row.peer !== undefined && sameBytes(row.peer, account)) return row.conversation
+  const isMeant = async (peer: AccountId): Promise<boolean> =>
+    account === undefined ? (await somebody(kept.store, peer)).name === who : sameBytes(peer, account)
+  for await (const { row } of rowsOf(kept.store, conversationRow))
+    if (row.peer !== undefined && (await isMeant(row.peer))) return row.conversation
   throw new ClientError('unknown-conversation', `there is no conversation with ${who} yet`)
 }
 
-async function groupNamed(desk: Desk, text: string): Promise<ConversationRow> {
+async function groupNamed({ store }: Kept, text: string): Promise<ConversationRow> {
   const found: ConversationRow[] = []
-  for await (const { row } of rowsOf(desk.store, conversationRow)) {
+  for await (const { row } of rowsOf(store, conversationRow)) {
     const isMeant =
       row.title === text || (text.length >= idCharactersMin && toBase64url(row.conversation).startsWith(text))
     if (row.kind === 'group' && isMeant) found.push(row)
@@ -86,23 +92,23 @@ async function groupNamed(desk: Desk, text: string): Promise<ConversationRow> {
 }
 
 /** Every conversation of this device. */
-export async function* knownConversations(desk: Desk): AsyncGenerator<Known> {
-  for await (const { row } of rowsOf(desk.store, conversationRow)) yield describe(desk, row)
+export async function* knownConversations(kept: Kept): AsyncGenerator<Known> {
+  for await (const { row } of rowsOf(kept.store, conversationRow)) yield describe(kept, row)
 }
 
 export async function describe(
-  desk: Desk,
+  kept: Kept,
   { conversation, kind, standing, title, peer }: ConversationRow,
 ): Promise<Known> {
-  const state = await look(desk).state(conversation)
+  const state = await look(kept).state(conversation)
   const shown = state && view(state)
   const members = await Promise.all(
     (shown?.lists ?? []).map(async ({ account }) => ({
-      ...(await somebody(desk.store, account)),
+      ...(await somebody(kept.store, account)),
       isOwner: shown?.owners.some((owner) => sameBytes(owner, account)) ?? false,
       devices: shown?.members.filter((member) => sameBytes(member.account, account)).length ?? 0,
     })),
   )
-  const known = peer && (await somebody(desk.store, peer))
+  const known = peer && (await somebody(kept.store, peer))
   return { conversation, kind, standing: standing.kind, title, peer: known, members }
 }
