@@ -2,12 +2,15 @@ import type { Socket } from 'node:net'
 import { ProtocolError, type Reason } from '@messageu/protocol'
 import { type ClientId, type OperationName, type Request, RequestReader, refusal } from '@messageu/protocol/v2'
 import { DamagedStorage } from '../storage/damage.ts'
-import type { Deadlined } from './deadlines.ts'
+import type { Crowd, Seat } from './crowd.ts'
+import type { Deadlined, Watched } from './deadlines.ts'
 import type { V2Limits } from './limits.ts'
 
 /** What the listener shares with every connection. */
 export interface ConnectionHost {
   readonly limits: V2Limits
+  /** Those that have not closed. */
+  readonly connections: Crowd<Connection>
   /** The monotonic clock. */
   nowMs(): number
   /** Whether a peer is on this machine. */
@@ -44,11 +47,13 @@ type Phase = 'reading' | 'working' | 'delivering' | 'answered' | 'refused' | 'cl
  */
 export class Connection implements Deadlined {
   deadline: number
+  watched: Watched | undefined
   readonly socket: Socket
   readonly remote: string
   /** Whether the peer is on this machine. */
   readonly local: boolean
   readonly #host: ConnectionHost
+  readonly #seat: Seat<Connection>
   readonly #reader: RequestReader
   #phase: Phase = 'reading'
   #work: Work | undefined
@@ -64,6 +69,7 @@ export class Connection implements Deadlined {
     this.remote = remote
     this.local = host.isLocal(remote)
     this.#host = host
+    this.#seat = host.connections.enter(this)
     this.#lastByteAt = host.nowMs()
     this.#wholeDeadline = this.#lastByteAt + host.limits.headMs
     this.deadline = this.#wholeDeadline
@@ -206,6 +212,7 @@ export class Connection implements Deadlined {
     this.#reader.stop()
     this.#work?.onClose?.(this.#clean)
     this.#work = undefined
+    this.#host.connections.leave(this.#seat)
     this.#host.closed(this)
   }
 }

@@ -1,7 +1,18 @@
+import { Crowd, type Seat } from './crowd.ts'
+
+/** Where something is watched. */
+export interface Watched {
+  /** The tick at which it will be looked at. */
+  readonly tick: number
+  readonly seat: Seat<Deadlined>
+}
+
 /** Something that has to be done by a certain time. `deadline` may be changed at will while it is watched. */
 export interface Deadlined {
   /** Milliseconds of the monotonic clock. */
   deadline: number
+  /** Belongs to whoever watches it; undefined at first. */
+  watched: Watched | undefined
   /** Called when the deadline has passed; the object is watched on if it has set a later one. */
   expire(): void
 }
@@ -15,9 +26,7 @@ const atOnceMax = 128
  * expected to expire, and is moved on if its deadline was put off meanwhile. Exact to about one tick.
  */
 export class Deadlines implements Disposable {
-  readonly #slots: Set<Deadlined>[] = Array.from({ length: slots }, () => new Set())
-  /** The tick at which each will be looked at. */
-  readonly #tickOf = new Map<Deadlined, number>()
+  readonly #slots: Crowd<Deadlined>[] = Array.from({ length: slots }, () => new Crowd())
   readonly #nowMs: () => number
   readonly #tickMs: number
   readonly #timer: NodeJS.Timeout
@@ -35,20 +44,18 @@ export class Deadlines implements Disposable {
   watch(each: Deadlined): void {
     const ahead = Math.ceil(each.deadline / this.#tickMs) - this.#tick
     const tick = this.#tick + Math.min(Math.max(ahead, 1), slots - 1)
-    const before = this.#tickOf.get(each)
-    if (before !== undefined) {
-      if (before <= tick) return
-      this.#slot(before).delete(each)
+    if (each.watched !== undefined) {
+      if (each.watched.tick <= tick) return
+      this.forget(each)
     }
-    this.#slot(tick).add(each)
-    this.#tickOf.set(each, tick)
+    each.watched = { tick, seat: this.#slot(tick).enter(each) }
   }
 
   forget(each: Deadlined): void {
-    const tick = this.#tickOf.get(each)
-    if (tick === undefined) return
-    this.#slot(tick).delete(each)
-    this.#tickOf.delete(each)
+    if (each.watched === undefined) return
+    const { tick, seat } = each.watched
+    this.#slot(tick).leave(seat)
+    each.watched = undefined
   }
 
   /** Expires what is due, or begins to: what is left of a crowd follows as soon as others had their turn. */
@@ -58,8 +65,9 @@ export class Deadlines implements Disposable {
     // after a long stop, one round visits every slot
     this.#tick = Math.max(this.#tick, until - slots)
     let left = atOnceMax
-    for (; this.#tick < until; this.#tick += 1)
-      for (const each of this.#slot(this.#tick + 1)) {
+    for (; this.#tick < until; this.#tick += 1) {
+      const slot = this.#slot(this.#tick + 1)
+      for (let each = slot.first(); each !== undefined; each = slot.first()) {
         if (left === 0) {
           setImmediate(() => this.advance())
           return
@@ -69,10 +77,11 @@ export class Deadlines implements Disposable {
         if (each.deadline <= now) each.expire()
         if (each.deadline > now) this.watch(each) // in a later slot than this one
       }
+    }
   }
 
-  #slot(tick: number): Set<Deadlined> {
-    return this.#slots[tick % slots] as Set<Deadlined> // there is one for every remainder
+  #slot(tick: number): Crowd<Deadlined> {
+    return this.#slots[tick % slots] as Crowd<Deadlined> // there is one for every remainder
   }
 
   [Symbol.dispose](): void {

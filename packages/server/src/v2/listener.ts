@@ -4,6 +4,7 @@ import { ProtocolError, type Reason } from '@messageu/protocol'
 import { type ClientId, type OperationName, type Request, refusal } from '@messageu/protocol/v2'
 import type { Client, Storage } from '../storage.ts'
 import { Connection, type ConnectionHost, type Work } from './connection.ts'
+import { Crowd } from './crowd.ts'
 import { Deadlines } from './deadlines.ts'
 import { Budget, type FetchOutcome, type Operation, type Services } from './host.ts'
 import { type V2Limits, v2Limits } from './limits.ts'
@@ -56,7 +57,7 @@ export class V2Listener implements AsyncDisposable {
   readonly #host: ConnectionHost
   readonly #deadlines: Deadlines
   readonly #server: Server
-  readonly #connections = new Set<Connection>()
+  readonly #connections = new Crowd<Connection>()
   readonly #perAddress = new Map<string, number>()
   /** Where every connection comes from when we listen on loopback: the system need not be asked each time. */
   #onlyPeer: string | undefined
@@ -81,6 +82,7 @@ export class V2Listener implements AsyncDisposable {
     }
     this.#host = {
       limits: this.#limits,
+      connections: this.#connections,
       nowMs,
       isLocal,
       watch: (connection) => this.#deadlines.watch(connection),
@@ -126,7 +128,7 @@ export class V2Listener implements AsyncDisposable {
 
   /** Ends every connection, whatever it is doing. */
   endAll(): void {
-    for (const { socket } of this.#connections) socket.destroy()
+    for (const { socket } of this.#connections.members()) socket.destroy()
     for (const socket of this.#turnedAway) socket.destroy()
   }
 
@@ -136,11 +138,13 @@ export class V2Listener implements AsyncDisposable {
 
   async #stop(graceMs: number): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    for (const connection of this.#connections)
+    for (const connection of this.#connections.members())
       if (!connection.heard) connection.fail(new ProtocolError('stopping', 'the server is stopping'))
     const grace = setTimeout(() => this.endAll(), graceMs)
     await closed // which comes before the sockets say so
-    await Promise.all([...this.#connections].map(({ socket }) => new Promise((gone) => socket.once('close', gone))))
+    await Promise.all(
+      this.#connections.members().map(({ socket }) => new Promise((gone) => socket.once('close', gone))),
+    )
     clearTimeout(grace)
     await this.#services.turns.over() // what was delivered is forgotten before the storage closes
     this.#deadlines[Symbol.dispose]()
@@ -160,7 +164,6 @@ export class V2Listener implements AsyncDisposable {
     }
     this.#perAddress.set(remote, ofAddress + 1)
     const connection = new Connection(socket, remote, this.#host)
-    this.#connections.add(connection)
     this.#deadlines.watch(connection)
   }
 
@@ -214,7 +217,6 @@ export class V2Listener implements AsyncDisposable {
   }
 
   #closed(connection: Connection): void {
-    this.#connections.delete(connection)
     this.#deadlines.forget(connection)
     const left = (this.#perAddress.get(connection.remote) ?? 1) - 1
     if (left > 0) this.#perAddress.set(connection.remote, left)

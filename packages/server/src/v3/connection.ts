@@ -19,7 +19,7 @@ import {
 } from '@messageu/protocol/v3'
 import type { RawData, WebSocket } from 'ws'
 import type { Archive } from '../archive.ts'
-import type { Deadlined } from '../v2/deadlines.ts'
+import type { Deadlined, Watched } from '../v2/deadlines.ts'
 import type { Route, Routes } from './dispatch.ts'
 import type { Figures } from './figures.ts'
 import type { ServerIdentity } from './identity.ts'
@@ -70,6 +70,7 @@ export interface Peer {
  */
 export class Connection implements Deadlined, Paced {
   deadline: number
+  watched: Watched | undefined
   readonly remote: string
   readonly #socket: WebSocket
   readonly #transport: Duplex & { readonly bytesRead?: number }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Deadlined, Deadlines } from '../../src/v2/deadlines.ts'
+import { type Deadlined, Deadlines, type Watched } from '../../src/v2/deadlines.ts'
 
 const tickMs = 10
 
@@ -18,6 +18,7 @@ function watched(clock: Clock, deadline: number, onExpire: (each: Deadlined) => 
   const expired: number[] = []
   const each = {
     deadline,
+    watched: undefined as Watched | undefined,
     expired,
     expire() {
       expired.push(clock.now)
