@@ -79,9 +79,9 @@ export interface Stepped {
   readonly at: number
 }
 
-/** Who is told what became of a step: one of the two, once. */
-export interface Told {
-  durable(stepped: Stepped): void
+/** Who is told what became of something that was to be stored: one of the two, once. */
+export interface Told<T = Stepped> {
+  durable(stored: T): void
   refused(error: Error): void
 }
 

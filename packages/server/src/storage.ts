@@ -1,5 +1,5 @@
 import type { ClientId, MessageType, Name, PublicKey } from '@messageu/protocol/v2'
-import type { Archive } from './archive.ts'
+import type { Archive, Told } from './archive.ts'
 
 /** Somebody registered on this server under version 2. */
 export interface Client {
@@ -48,6 +48,11 @@ export interface Message {
   readonly content: Uint8Array | StoredContent
 }
 
+/** A message whose content lies in memory as a whole; the bytes must stay as they are until its outcome is told. */
+export interface SmallMessage extends Message {
+  readonly content: Uint8Array
+}
+
 /** Whole messages from the front of a mailbox, as they were when it was asked. */
 export interface Fetched {
   readonly recipient: Client
@@ -88,6 +93,11 @@ export interface Storage extends AsyncDisposable {
    * not before.
    */
   register(client: Omit<Client, 'number'>): Promise<Registered>
+  /**
+   * The same without a promise, for what comes by the ten thousand: `told` is called in the turn in which it is known,
+   * and perhaps before the call returns.
+   */
+  takeClient(client: Omit<Client, 'number'>, told: Told<Registered>): void
   /** The payload of the list for `asker`: everybody else, in order of registration. Views that never change. */
   listing(asker: Client): readonly Uint8Array[]
 
@@ -100,6 +110,8 @@ export interface Storage extends AsyncDisposable {
    * content belongs to the message from the call on, and goes with it if it is refused.
    */
   accept(message: Message): Promise<{ position: number }>
+  /** The same without a promise, as `takeClient`. `told` gets the position. */
+  take(message: SmallMessage, told: Told<number>): void
 
   /** At most `bytesMax` bytes of whole messages, but at least one message if any waits. */
   waiting(recipient: Client, bytesMax: number): Fetched

@@ -18,5 +18,5 @@ export {
   ResponseHeader,
 } from './messages.ts'
 export { answerHeader, type OperationName, operations, refusal } from './operations.ts'
-export { encodeRequest, type Request, RequestReader } from './request.ts'
+export { encodeRequest, type Request, type RequestEvents, RequestReader } from './request.ts'
 export { type Answer, DeliveryReader, readAnswerHeader } from './response.ts'

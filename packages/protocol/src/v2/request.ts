@@ -1,6 +1,6 @@
 import { decode, encode } from '../codec.ts'
 import { malformed, ProtocolError } from '../errors.ts'
-import { Cutter, type Following } from '../stream.ts'
+import { Cutter, type CutterEvents, type Following } from '../stream.ts'
 import { limits } from './limits.ts'
 import { Addressed, type ClientId, Registration, RequestHeader, Target } from './messages.ts'
 import { type OperationName, operationOf, operations, version } from './operations.ts'
@@ -35,29 +35,14 @@ export interface RequestEvents {
  * Reads one request from a stream. Throws `ProtocolError` for bytes that are not a request, and whatever an event
  * throws; after that it reads nothing more. §2, §3
  */
-export class RequestReader {
+export class RequestReader implements CutterEvents {
+  readonly #events: RequestEvents
   readonly #cutter: Cutter
   #announced: Announced | undefined
 
   constructor(events: RequestEvents) {
-    const complete = (announced: Announced, head: Uint8Array): Following => {
-      const request = readRequest(announced, head)
-      events.onRequest(request)
-      return { content: request.kind === 'send' ? request.addressed.contentBytes : 0, head: 0 }
-    }
-    this.#cutter = new Cutter(RequestHeader.max, {
-      onHead: (head) => {
-        if (this.#announced !== undefined) return complete(this.#announced, head)
-        const header = decode(RequestHeader, head)
-        const operation = judgeHeader(header)
-        this.#announced = { header, operation }
-        events.onHeader(header.client, operation)
-        const { request } = operations[operation]
-        return request.max > 0 ? { content: 0, head: request.max } : complete(this.#announced, nothing)
-      },
-      onContent: (piece) => events.onContent(piece),
-      onEnd: () => events.onComplete(),
-    })
+    this.#events = events
+    this.#cutter = new Cutter(RequestHeader.max, this)
   }
 
   get complete(): boolean {
@@ -77,6 +62,31 @@ export class RequestReader {
   /** Ignores everything from here on. */
   stop(): void {
     this.#cutter.stop()
+  }
+
+  /** For the cutter, as what follows. */
+  onHead(head: Uint8Array): Following {
+    if (this.#announced !== undefined) return this.#whole(this.#announced, head)
+    const header = decode(RequestHeader, head)
+    const operation = judgeHeader(header)
+    this.#announced = { header, operation }
+    this.#events.onHeader(header.client, operation)
+    const { request } = operations[operation]
+    return request.max > 0 ? { content: 0, head: request.max } : this.#whole(this.#announced, nothing)
+  }
+
+  onContent(piece: Uint8Array): void {
+    this.#events.onContent(piece)
+  }
+
+  onEnd(): void {
+    this.#events.onComplete()
+  }
+
+  #whole(announced: Announced, head: Uint8Array): Following {
+    const request = readRequest(announced, head)
+    this.#events.onRequest(request)
+    return { content: request.kind === 'send' ? request.addressed.contentBytes : 0, head: 0 }
   }
 }
 

@@ -1,20 +1,20 @@
 import { encode } from '@messageu/protocol'
 import { type ClientId, Listed, type Name } from '@messageu/protocol/v2'
 import type { Client } from '../storage.ts'
+import { ClientsById } from './clientsbyid.ts'
 
 const blockClients = 1024
 
-/** A key for a map: one character a byte. */
-const keyOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+/** A name as an element of a set: one character a byte. */
+const keyOf = (name: Name): string => Buffer.from(name).toString('latin1')
 
 /**
  * Everybody who is registered, in memory, with the list of all of them kept as the bytes that go on the wire: a list
  * is answered without encoding anything, and readers of any slowness share the same bytes.
  */
 export class Directory {
-  readonly #byLogin = new Map<string, Client>()
-  readonly #byId = new Map<string, Client>()
+  readonly #byLogin = new ClientsById(({ login }) => login)
+  readonly #byId = new ClientsById(({ id }) => id)
   readonly #byNumber: Client[] = []
   readonly #names = new Set<string>()
   readonly #blocks: Buffer[] = []
@@ -31,11 +31,11 @@ export class Directory {
   }
 
   byLogin(login: ClientId): Client | undefined {
-    return this.#byLogin.get(keyOf(login))
+    return this.#byLogin.find(login)
   }
 
   byId(id: ClientId): Client | undefined {
-    return this.#byId.get(keyOf(id))
+    return this.#byId.find(id)
   }
 
   /** Takes a name out of circulation; false if it is in use or about to be. */
@@ -58,9 +58,8 @@ export class Directory {
     block.set(encode(Listed, { client: client.id, name: client.name }), (place % blockClients) * Listed.max)
     this.#byNumber.push(client)
     this.#places.set(client.number, place)
-    const login = keyOf(client.login)
-    this.#byLogin.set(login, client)
-    this.#byId.set(client.id === client.login ? login : keyOf(client.id), client)
+    this.#byLogin.add(client)
+    this.#byId.add(client)
   }
 
   listing(asker: Client): Uint8Array[] {

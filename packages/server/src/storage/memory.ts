@@ -2,6 +2,7 @@ import assert from 'node:assert'
 import { crc32 } from 'node:zlib'
 import { encode, ProtocolError } from '@messageu/protocol'
 import { type ClientId, Delivered } from '@messageu/protocol/v2'
+import type { Told } from '../archive.ts'
 import type {
   Client,
   Fetched,
@@ -10,6 +11,7 @@ import type {
   Piece,
   Registered,
   Reserved,
+  SmallMessage,
   Storage,
   StorageFigures,
   StoredContent,
@@ -94,6 +96,10 @@ class MemoryStorage implements Storage {
     return { kind: 'registered', client }
   }
 
+  takeClient(registration: Omit<Client, 'number'>, told: Told<Registered>): void {
+    this.register(registration).then(told.durable.bind(told), told.refused.bind(told))
+  }
+
   reserve(recipient: Client, bytes: number): Reserved {
     return this.#quotas.reserve(recipient, bytes)
   }
@@ -130,6 +136,10 @@ class MemoryStorage implements Storage {
     await Promise.resolve() // as in any storage, others may look before the message is there
     this.#mailboxes.set(mailbox, [...this.#mailbox(mailbox), { position, head, content: bytes }])
     return { position }
+  }
+
+  take(message: SmallMessage, told: Told<number>): void {
+    this.accept(message).then(({ position }) => told.durable(position), told.refused.bind(told))
   }
 
   waiting(recipient: Client, bytesMax: number): Fetched {

@@ -1,6 +1,6 @@
-import assert from 'node:assert'
 import { ProtocolError } from '@messageu/protocol'
 import type { ClientId } from '@messageu/protocol/v2'
+import type { Told } from '../archive.ts'
 import { DiskWatermark, type FreeSpace, freeSpaceOf } from '../disk.ts'
 import { limits } from '../limits.ts'
 import { FolderLock } from '../lock.ts'
@@ -12,6 +12,7 @@ import type {
   Piece,
   Registered,
   Reserved,
+  SmallMessage,
   Storage,
   StorageFigures,
   StoredContent,
@@ -21,22 +22,11 @@ import { ContentFolder } from './contents.ts'
 import { DamagedStorage } from './damage.ts'
 import { contentFolder, databaseFile, prepareFiles, prepareFolder } from './folder.ts'
 import { type LoadedState, loadState } from './load.ts'
+import { ClientUnderWay, MessageUnderWay, type Way } from './messageunderway.ts'
 import { Positions } from './positions.ts'
 import { Quotas, type StorageLimits } from './quotas.ts'
 import { ReaderThread } from './readerthread.ts'
-import {
-  clientRecordBytes,
-  type Discard,
-  discardRecordBytes,
-  liesInFile,
-  messageRecordBytes,
-  recordKinds,
-  sealedFrom,
-  sealedHeadBytes,
-  writeClient,
-  writeDiscard,
-  writeMessage,
-} from './records.ts'
+import { type Discard, discardRecordBytes, recordKinds, writeDiscard } from './records.ts'
 import { SqliteArchive } from './sqlitearchive.ts'
 import { WriterThread } from './writerthread.ts'
 import { YoungMessages } from './young.ts'
@@ -73,16 +63,14 @@ export class SqliteStorage implements Storage {
   readonly archive: SqliteArchive
   /** Files without a message that were removed at the start. */
   readonly orphansRemoved: number
-  readonly #nowMs: () => number
   readonly #lock: FolderLock
   readonly #state: LoadedState
   readonly #contents: ContentFolder
   readonly #quotas: Quotas
   readonly #writer: WriterThread
   readonly #reader: ReaderThread
-  readonly #young: YoungMessages
   readonly #bodies: Bodies
-  readonly #positions: Positions
+  readonly #way: Way
   #clientNumber: number
   #closing: Promise<void> | undefined
 
@@ -94,30 +82,31 @@ export class SqliteStorage implements Storage {
     disk: DiskWatermark,
     orphans: number,
   ) {
-    this.#nowMs = options.nowMs
     this.#lock = lock
     this.#state = state
     this.#contents = contents
     this.#quotas = new Quotas(state.mailboxes, disk, options.limits ?? {})
-    this.#positions = new Positions(state.position)
     this.#clientNumber = state.clientNumber
     this.orphansRemoved = orphans
     const file = databaseFile(options.folder)
     const { position, journalNumber, journalRows, journalBytes } = state
     this.#writer = new WriterThread({ file, position, journalNumber, journalRows, journalBytes })
     this.#reader = new ReaderThread(file, (error) => this.#writer.fail(error))
-    this.#young = new YoungMessages(this.#writer.ring)
-    this.#bodies = new Bodies(this.#young, this.#reader, contents)
+    const young = new YoungMessages(this.#writer.ring)
+    const positions = new Positions(state.position)
+    const { mailboxes, directory } = state
+    this.#bodies = new Bodies(young, this.#reader, contents)
+    this.#way = { nowMs: options.nowMs, positions, mailboxes, directory, writer: this.#writer, young }
     this.failed = this.#writer.failed
     this.archive = new SqliteArchive({
-      nowMs: this.#nowMs,
-      positions: this.#positions,
-      mailboxes: state.mailboxes,
+      nowMs: options.nowMs,
+      positions,
+      mailboxes,
       quotas: this.#quotas,
       contents,
       writer: this.#writer,
       reader: this.#reader,
-      young: this.#young,
+      young,
       contentIds: state.archiveContents,
       staleContents: state.staleContents,
     })
@@ -140,23 +129,15 @@ export class SqliteStorage implements Storage {
     return { clients: directory.count, waitingMessages: mailboxes.count, damagedMessages: this.#bodies.damagedCount }
   }
 
-  async register(registration: Omit<Client, 'number'>): Promise<Registered> {
+  register(registration: Omit<Client, 'number'>): Promise<Registered> {
+    return new Promise((durable, refused) => this.takeClient(registration, { durable, refused }))
+  }
+
+  takeClient(registration: Omit<Client, 'number'>, told: Told<Registered>): void {
     const { directory } = this.#state
-    if (directory.claims >= this.#quotas.limits.clientsMax) return { kind: 'directory-full' }
-    if (!directory.claimName(registration.name)) return { kind: 'name-taken' }
-    const client: Client = { ...registration, number: ++this.#clientNumber }
-    try {
-      await this.#writer.commit({
-        kind: recordKinds.client,
-        bytes: clientRecordBytes(client),
-        write: (place) => writeClient(this.#writer.ring, place, this.#nowMs(), client),
-        durable: () => directory.add(client),
-      })
-    } catch (error) {
-      directory.releaseName(client.name)
-      throw error
-    }
-    return { kind: 'registered', client }
+    if (directory.claims >= this.#quotas.limits.clientsMax) told.durable({ kind: 'directory-full' })
+    else if (!directory.claimName(registration.name)) told.durable({ kind: 'name-taken' })
+    else this.#writer.take(new ClientUnderWay(this.#way, { ...registration, number: ++this.#clientNumber }, told))
   }
 
   reserve(recipient: Client, bytes: number): Reserved {
@@ -168,9 +149,14 @@ export class SqliteStorage implements Storage {
     return this.#contents.receive()
   }
 
-  accept(message: Message): Promise<{ position: number }> {
+  async accept(message: Message): Promise<{ position: number }> {
     const { content } = message
-    return content instanceof Uint8Array ? this.#append(message, content.length) : this.#takeOver(message, content)
+    if (!(content instanceof Uint8Array)) return this.#takeOver(message, content)
+    return { position: await this.#append(message) }
+  }
+
+  take(message: SmallMessage, told: Told<number>): void {
+    this.#writer.take(new MessageUnderWay(this.#way, message, told))
   }
 
   waiting(recipient: Client, bytesMax: number): Fetched {
@@ -233,7 +219,7 @@ export class SqliteStorage implements Storage {
   async #takeOver(message: Message, content: StoredContent): Promise<{ position: number }> {
     this.#contents.claim(content)
     try {
-      return await this.#append(message, content.bytes)
+      return { position: await this.#append(message) }
     } catch (error) {
       // any other error leaves open whether the message is durable: the next start knows
       if (error instanceof ProtocolError) await this.#contents.remove([content.id])
@@ -241,21 +227,10 @@ export class SqliteStorage implements Storage {
     }
   }
 
-  async #append(message: Message, contentBytes: number): Promise<{ position: number }> {
-    const { content, room } = message
-    const size = sealedHeadBytes + contentBytes
-    assert(liesInFile(size) === !(content instanceof Uint8Array), 'large contents lie in files, small ones in rows')
-    let position = 0
-    await this.#writer.commit({
-      kind: recordKinds.message,
-      bytes: messageRecordBytes(message),
-      write: (place) => {
-        position = this.#positions.next()
-        writeMessage(this.#writer.ring, place, position, this.#nowMs(), message)
-        this.#young.note(position, place, sealedFrom(this.#writer.ring, place))
-      },
-      durable: () => this.#state.mailboxes.add(room.recipient.number, position, size),
+  /** Returns the position. */
+  #append(message: Message): Promise<number> {
+    return new Promise((durable, refused) => {
+      this.#writer.take(new MessageUnderWay(this.#way, message, { durable, refused }))
     })
-    return { position }
   }
 }

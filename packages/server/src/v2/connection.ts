@@ -1,6 +1,13 @@
 import type { Socket } from 'node:net'
 import { ProtocolError, type Reason } from '@messageu/protocol'
-import { type ClientId, type OperationName, type Request, RequestReader, refusal } from '@messageu/protocol/v2'
+import {
+  type ClientId,
+  type OperationName,
+  type Request,
+  type RequestEvents,
+  RequestReader,
+  refusal,
+} from '@messageu/protocol/v2'
 import { DamagedStorage } from '../storage/damage.ts'
 import type { Crowd, Seat } from './crowd.ts'
 import type { Deadlined, Watched } from './deadlines.ts'
@@ -45,7 +52,7 @@ type Phase = 'reading' | 'working' | 'delivering' | 'answered' | 'refused' | 'cl
  * answer arrives: bytes behind the request are read and dropped, because closing with unread input would reset the
  * connection and may destroy the answer on its way.
  */
-export class Connection implements Deadlined {
+export class Connection implements Deadlined, RequestEvents {
   deadline: number
   watched: Watched | undefined
   readonly socket: Socket
@@ -73,22 +80,7 @@ export class Connection implements Deadlined {
     this.#lastByteAt = host.nowMs()
     this.#wholeDeadline = this.#lastByteAt + host.limits.headMs
     this.deadline = this.#wholeDeadline
-    this.#reader = new RequestReader({
-      onHeader: (asker, operation) => {
-        this.#operation = operation
-        host.admit(operation, asker)
-      },
-      onRequest: (request) => {
-        if (request.kind === 'send') this.#expectContent(request.addressed.contentBytes)
-        this.#work = host.begin(request, this)
-      },
-      onContent: (piece) => this.#work?.onContent?.(piece),
-      onComplete: () => {
-        if (this.#phase === 'reading') this.#phase = 'working'
-        if (this.#phase === 'working') this.deadline = Number.POSITIVE_INFINITY
-        this.#work?.onComplete?.()
-      },
-    })
+    this.#reader = new RequestReader(this)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
     socket.on('error', () => {
@@ -177,6 +169,27 @@ export class Connection implements Deadlined {
         return
       case 'closed':
     }
+  }
+
+  /** For the reader, as what follows. */
+  onHeader(asker: ClientId, operation: OperationName): void {
+    this.#operation = operation
+    this.#host.admit(operation, asker)
+  }
+
+  onRequest(request: Request): void {
+    if (request.kind === 'send') this.#expectContent(request.addressed.contentBytes)
+    this.#work = this.#host.begin(request, this)
+  }
+
+  onContent(piece: Uint8Array): void {
+    this.#work?.onContent?.(piece)
+  }
+
+  onComplete(): void {
+    if (this.#phase === 'reading') this.#phase = 'working'
+    if (this.#phase === 'working') this.deadline = Number.POSITIVE_INFINITY
+    this.#work?.onComplete?.()
   }
 
   #expectContent(bytes: number): void {

@@ -3,9 +3,21 @@ import { randomBytes } from 'node:crypto'
 import { suite, test } from 'node:test'
 import { encode } from '@messageu/protocol'
 import { Listed, type Name, nameFromText, type PublicKey } from '@messageu/protocol/v2'
-import type { Client, Storage } from '../../src/storage.ts'
+import type { Client, Registered, SmallMessage, Storage } from '../../src/storage.ts'
 import { bytesOf, newId, registered, temporaryFolder } from '../world.ts'
-import { everything, heard, kinds, positionsOf, pour, roomFor, send, sendFile, taken, type Wishes } from './world.ts'
+import {
+  delivered,
+  everything,
+  heard,
+  kinds,
+  positionsOf,
+  pour,
+  roomFor,
+  send,
+  sendFile,
+  taken,
+  type Wishes,
+} from './world.ts'
 
 const publicKey = randomBytes(160) as Uint8Array as PublicKey
 const registration = (name: Name) => ({ login: newId(), id: newId(), name, publicKey })
@@ -376,8 +388,28 @@ for (const [kind, open] of Object.entries(kinds)) {
       const stopping = { reason: 'stopping' }
       await assert.rejects(storage.accept({ sender: alice, room, type: 'text', content: Buffer.of(1) }), stopping)
       await assert.rejects(storage.register(registration(nameFromText('carol'))), stopping)
+      await assert.rejects(take(storage, { sender: alice, room, type: 'text', content: Buffer.of(1) }), stopping)
       await assert.rejects(storage.discard(fetched), stopping)
       await assert.rejects(storage.receive(1), stopping)
+    })
+
+    test('whoever is told without a promise is told the position once the message waits, and of clients the same', async () => {
+      await using world = await start()
+      const { storage, alice, bob } = world
+      using room = roomFor(storage, bob, 3)
+      const content = Buffer.from('one')
+      const taking = take(storage, { sender: alice, room, type: 'text', content })
+      assert.equal(storage.waiting(bob, everything).positions.length, 0)
+      const position = await taking
+      assert.deepEqual(await heard(storage, bob), delivered(alice, position, content))
+      const carol = registration(nameFromText('carol'))
+      const enrolled = (): Promise<Registered> =>
+        new Promise((durable, refused) => storage.takeClient(carol, { durable, refused }))
+      const registering = enrolled()
+      assert.equal(storage.clientById(carol.id), undefined)
+      assert.equal((await registering).kind, 'registered')
+      assert.equal(storage.clientById(carol.id)?.login, carol.login)
+      assert.equal((await enrolled()).kind, 'name-taken')
     })
 
     test('closing waits for what was taken', async () => {
@@ -389,6 +421,11 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert(outcomes.every(({ status }) => status === 'fulfilled'))
     })
   })
+}
+
+/** The position that is told. */
+function take(storage: Storage, message: SmallMessage): Promise<number> {
+  return new Promise((durable, refused) => storage.take(message, { durable, refused }))
 }
 
 function listingOf(clients: readonly Client[]): Buffer {

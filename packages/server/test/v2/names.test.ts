@@ -193,9 +193,8 @@ suite('the list', () => {
     const memory = openMemory()
     const committing = Promise.withResolvers<void>()
     const storage = wrapped(memory, {
-      async register(registration) {
-        await committing.promise
-        return memory.register(registration)
+      takeClient(registration, told) {
+        void committing.promise.then(() => memory.takeClient(registration, told))
       },
     })
     const handedOut: Uint8Array[] = []
