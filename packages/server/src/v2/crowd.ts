@@ -9,7 +9,7 @@ export interface Seat<T> {
 /**
  * Members that come and go by the ten thousand a second, in no order. Not a `Set`: that gets a new table every few
  * dozen additions, and a table that outlives its use for a while keeps its successors alive, with all that was ever in
- * them, until the next full collection. Half of the work of collecting was that.
+ * them, until the next full collection: with 64 connections each collection of the young took 10 to 19 ms instead of 1.
  */
 export class Crowd<T> {
   readonly #seats: Seat<T>[] = []
