@@ -8,8 +8,10 @@ import type { WriterStart } from './writer.ts'
 
 /** Bytes of records for which the writer is woken in the middle of a turn of the event loop. */
 const announceBytes = 16_384
-/** Records whose end is told in one turn of the event loop: about a millisecond of work. */
-const toldPerTurn = 256
+/** What is told to have ended in one turn of the event loop, about a millisecond of work: records, and their bytes. */
+const toldPerTurn = { records: 256, bytes: 2 ** 18 }
+
+const everything = { records: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY }
 
 /** A record on its way to the disk. */
 export interface Commit {
@@ -115,7 +117,7 @@ export class WriterThread {
   /** Ends it at once: whoever waits for something that is not known to be durable is told `error`. */
   fail(error: Error): void {
     if (this.#isOver) return
-    this.#settle(this.#underWay.length)
+    this.#settle('everything')
     this.#ended = error
     this.#rejectFailed(error)
     this.ring.close()
@@ -173,21 +175,26 @@ export class WriterThread {
   async #watch(): Promise<void> {
     while (!this.#isOver) {
       await this.ring.progress()
-      while (this.#settle(toldPerTurn)) await nextTurn()
+      while (this.#settle('a portion')) await nextTurn()
     }
   }
 
   /**
-   * Tells what became of what the writer has consumed, to so many at most unless something has failed. Returns whether
-   * there is more to tell.
+   * Tells what became of what the writer has consumed: everything if something has failed. Returns whether there is more
+   * to tell.
    */
-  #settle(most: number): boolean {
+  #settle(what: 'a portion' | 'everything'): boolean {
     const { durable, failure } = this.ring.outcome()
     const underWay = this.#underWay
-    const end = Math.min(underWay.length, failure === undefined ? most : underWay.length)
+    const most = what === 'everything' || failure !== undefined ? everything : toldPerTurn
+    const end = Math.min(underWay.length, most.records)
     let settled = 0
-    for (; settled < end && (underWay[settled] as Waiting).end <= durable; settled++)
-      (underWay[settled] as Waiting).commit.durable()
+    for (let bytes = 0; settled < end && bytes < most.bytes; settled++) {
+      const { end, commit } = underWay[settled] as Waiting // within its bounds
+      if (end > durable) break
+      bytes += commit.bytes
+      commit.durable()
+    }
     if (settled > 0) this.#underWay = underWay.slice(settled)
     if (failure !== undefined) this.#refuseAll(refusalOf(failure.code))
     for (let first = this.#queue[0]; first !== undefined && this.#place(first); first = this.#queue[0]) {

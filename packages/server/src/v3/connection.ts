@@ -1,3 +1,4 @@
+import assert from 'node:assert'
 import type { Duplex } from 'node:stream'
 import { decode, ProtocolError, reasons } from '@messageu/protocol'
 import {
@@ -20,10 +21,10 @@ import {
 import type { RawData, WebSocket } from 'ws'
 import type { Archive } from '../archive.ts'
 import type { Deadlined, Watched } from '../v2/deadlines.ts'
-import type { Route, Routes } from './dispatch.ts'
+import type { GatheringRoute, Route, Routes } from './dispatch.ts'
 import type { Figures } from './figures.ts'
 import type { ServerIdentity } from './identity.ts'
-import type { Outcome } from './later.ts'
+import type { Gathering, Reply } from './later.ts'
 import type { V3Limits } from './limits.ts'
 import type { OpenSessions } from './open-sessions.ts'
 import type { Pace, Paced } from './pace.ts'
@@ -84,6 +85,8 @@ export class Connection implements Deadlined, Paced {
   #state: SessionState
   #session: ProvedSession | undefined
   #rate: Bucket | undefined
+  /** Takes what the session sends. */
+  #sends: Gathering | undefined
   /** When the last whole message or sign of life came, and when the last byte. */
   #messageAt: number
   #heardAt: number
@@ -172,6 +175,7 @@ export class Connection implements Deadlined, Paced {
     const frames = this.#frames
     let begun = 0
     while (begun < frames.length && !this.#isClosing && this.#host.pace.take()) this.#onFrame(frames[begun++] as Frame)
+    this.#sends?.end()
     this.#frames = this.#isClosing ? [] : frames.slice(begun)
     if (this.#isClosing) return
     if (this.#frames.length > 0) this.#host.pace.wait(this)
@@ -197,7 +201,7 @@ export class Connection implements Deadlined, Paced {
     }
     this.#outstanding.add(request)
     this.#host.underWay.bytes += body.length
-    const reply = new Reply(this, frame, this.#host.routes[frame.code])
+    const reply = new Answering(this, frame, this.#host.routes[frame.code])
     try {
       if (frame.code === operations.prove.code) this.#onProof(frame, reply)
       else this.#onRequest(frame, reply)
@@ -206,12 +210,23 @@ export class Connection implements Deadlined, Paced {
     }
   }
 
-  #onRequest(frame: Frame, reply: Reply): void {
+  #onRequest(frame: Frame, reply: Answering): void {
     const { route } = reply
     if (route === undefined) throw new RefusedError('unknown-code', `there is no request ${frame.code}`)
     this.#admit(route.caller)
-    if (route.name === 'send') reply.timed = this.#host.figures.timing()
-    route.serve(this.#host.services, this.#session ?? this.#peer, frame, reply)
+    if (route.name === 'send') this.#onSend(route, frame, reply)
+    else {
+      this.#sends?.end() // what came before it is called before it
+      route.serve(this.#host.services, this.#session ?? this.#peer, frame, reply)
+    }
+  }
+
+  #onSend(route: GatheringRoute, { body }: Frame, reply: Answering): void {
+    const session = this.#session
+    assert(session !== undefined, 'only open sessions send')
+    reply.timed = this.#host.figures.timing()
+    this.#sends ??= route.gather(this.#host.services, session)
+    this.#sends.take(body, reply)
   }
 
   /** Whether this may be asked here and now. Throws `RefusedError`. */
@@ -242,7 +257,7 @@ export class Connection implements Deadlined, Paced {
 
   // ─── the proof ───
 
-  #onProof(frame: Frame, reply: Reply): void {
+  #onProof(frame: Frame, reply: Answering): void {
     const state = this.#state
     if (state.phase !== 'greeted') throw new RefusedError('not-permitted', 'a session is proved once')
     this.#spend(this.#host.strangerRate(this.remote))
@@ -277,7 +292,7 @@ export class Connection implements Deadlined, Paced {
     }
   }
 
-  #open(reply: Reply, opened: SessionOpened): void {
+  #open(reply: Answering, opened: SessionOpened): void {
     const session = this.#session
     this.#happen({ kind: 'proved' })
     if (!this.isOpen || session === undefined) return // ended while it was judged
@@ -313,19 +328,23 @@ export class Connection implements Deadlined, Paced {
     this.#wire.send(encodeFrame({ code: events[name].code, request: 0 }, events[name].body, hello))
   }
 
-  /** What was asked is answered, by this frame. */
-  answer({ request, bytes, route, timed }: Reply, frame: Uint8Array): void {
-    this.#done(request, bytes)
-    timed?.()
-    if (route?.name === 'send' || route?.name === 'commit') this.#host.figures.acceptedMessages += 1
+  /** What was asked is answered, by these frames. */
+  answer(replies: readonly Answering[], frames: Uint8Array): void {
+    for (const { request, bytes, route, timed } of replies) {
+      this.#settle(request, bytes)
+      timed?.()
+      if (route?.name === 'send' || route?.name === 'commit') this.#host.figures.acceptedMessages += 1
+    }
+    this.#readOn()
     if (this.#isClosing) return
-    this.#wire.send(frame)
+    this.#wire.send(frames)
     if (this.#wire.backlog > this.#host.limits.backlogBytesEnd) this.end('busy')
     this.#endIfIdle()
   }
 
-  refuse({ request, bytes, route }: Reply, error: unknown): void {
-    this.#done(request, bytes)
+  refuse({ request, bytes, route }: Answering, error: unknown): void {
+    this.#settle(request, bytes)
+    this.#readOn()
     const refusal = refusalOf(error)
     this.#host.figures.refused(refusal.reason)
     if (refusal.reason === 'internal' || refusal.reason === 'damaged') this.#host.failed(route?.name ?? 'prove', error)
@@ -334,10 +353,9 @@ export class Connection implements Deadlined, Paced {
     this.#endIfIdle()
   }
 
-  #done(request: number, bytes: number): void {
+  #settle(request: number, bytes: number): void {
     this.#outstanding.delete(request)
     this.#host.underWay.bytes -= bytes
-    this.#readOn()
   }
 
   // ─── its life ───
@@ -418,7 +436,7 @@ export class Connection implements Deadlined, Paced {
 }
 
 /** What a request's outcome is told to: there is one for each without an answer. */
-class Reply implements Outcome<Uint8Array> {
+class Answering implements Reply {
   readonly request: number
   /** Bytes of the request. */
   readonly bytes: number
@@ -435,7 +453,11 @@ class Reply implements Outcome<Uint8Array> {
   }
 
   done(frame: Uint8Array): void {
-    this.#connection.answer(this, frame)
+    this.#connection.answer([this], frame)
+  }
+
+  doneTogether(replies: readonly Answering[], frames: Uint8Array): void {
+    this.#connection.answer(replies, frames)
   }
 
   failed(error: unknown): void {

@@ -110,6 +110,21 @@ export class ServerDeliveries implements Deliveries {
     }
   }
 
+  /** Several messages of one box are durable. */
+  arrivedTogether(
+    letters: readonly Letter[],
+    positions: readonly number[],
+    from: Place,
+    recipients: ReadonlySet<number>,
+  ): void {
+    for (let i = 0; i < letters.length; i++) (letters[i] as Letter).place(positions[i] as number) // one for each
+    for (const number of recipients) {
+      const outbound = this.#outbound.get(number)
+      if (outbound === undefined) continue
+      for (let i = 0; i < letters.length; i++) this.#offer(outbound, letters[i] as Letter, positions[i] as number, from)
+    }
+  }
+
   #of(session: Session): Outbound {
     const outbound = this.#outbound.get(session.device.number)
     if (outbound?.session !== session) throw new RefusedError('not-permitted', 'another session of the device is newer')

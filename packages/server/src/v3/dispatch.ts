@@ -1,21 +1,20 @@
-import { type Codec, decode, decodeInPlace } from '@messageu/protocol'
+import { type Codec, decode } from '@messageu/protocol'
 import { answers, type Caller, encodeFrame, type Frame, type OperationName, operations } from '@messageu/protocol/v3'
-import { isLater, type Outcome } from './later.ts'
-import type { AskerOf, DirectHandler, Handler, RequestOf, ResponseOf, Services, Session } from './services.ts'
+import type { Gathering, Outcome } from './later.ts'
+import type { AskerOf, GatheringHandler, Handler, RequestOf, ResponseOf, Services, Session } from './services.ts'
 
-/** What is served here; `prove` is the session's own business. */
-type ServedName = Exclude<OperationName, 'prove'>
-export type Handlers = { readonly [N in ServedName]: Handler<N> | DirectHandler<N> }
-
-/** The operations that a `DirectHandler` may serve. */
-const inPlace: ReadonlySet<ServedName> = new Set(['send'])
+/** What is served one by one; `prove` is the session's own business, and sends are gathered. */
+type SingleName = Exclude<OperationName, 'prove' | 'send'>
+export type Handlers = { readonly [N in SingleName]: Handler<N> } & { readonly send: GatheringHandler }
 
 /** Whoever asks: everybody has an address, and who has proved a session has that as well. */
 type Asker = { readonly remote: string } | (Session & { readonly remote: string })
 
 /** One operation between its bytes. */
-export interface Route {
-  readonly name: OperationName
+export type Route = SingleRoute | GatheringRoute
+
+interface SingleRoute {
+  readonly name: SingleName
   readonly caller: Caller
   /**
    * Throws `malformed` for what is no such request; everything else is told, the answer as a frame for `request`. The
@@ -24,35 +23,41 @@ export interface Route {
   serve(services: Services, asker: Asker, frame: Frame, reply: Outcome<Uint8Array>): void
 }
 
+export interface GatheringRoute {
+  readonly name: 'send'
+  readonly caller: Caller
+  gather(services: Services, session: Session): Gathering
+}
+
 /** The routes by their code. */
 export type Routes = readonly (Route | undefined)[]
 
 export function routesTo(handlers: Handlers): Routes {
   const routes: (Route | undefined)[] = []
   for (const name of Object.keys(operations) as OperationName[])
-    if (name !== 'prove') routes[operations[name].code] = routeTo(name, handlers[name] as Handlers[typeof name])
+    if (name !== 'prove' && name !== 'send') routes[operations[name].code] = routeTo(name, handlers[name])
+  const { code, caller } = operations.send
+  routes[code] = { name: 'send', caller, gather: handlers.send }
   return routes
 }
 
-function routeTo<N extends ServedName>(name: N, handler: Handlers[N]): Route {
+function routeTo<N extends SingleName>(name: N, handler: Handler<N>): SingleRoute {
   const { caller } = operations[name]
   // the codecs of one row belong together: that is what the table says
   const request = operations[name].request as Codec<unknown> as Codec<RequestOf<N>>
   const response = operations[name].response as Codec<unknown> as Codec<ResponseOf<N>>
-  const decodeRequest = inPlace.has(name) ? decodeInPlace : decode
   return {
     name,
     caller,
     serve(services, asker, frame, reply) {
       // a Session wherever the table asks for one: the connection has seen to it
-      const outcome = handler(services, asker as AskerOf<N>, decodeRequest(request, frame.body))
+      const outcome = handler(services, asker as AskerOf<N>, decode(request, frame.body))
       const encoding = new Encoding(response, frame.request, reply)
       if (outcome instanceof Promise)
         outcome.then(
           (value) => encoding.done(value),
           (error: unknown) => encoding.failed(error),
         )
-      else if (isLater(outcome)) outcome.tell(encoding)
       else encoding.done(outcome)
     },
   }

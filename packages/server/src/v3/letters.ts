@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import { type ConversationId, deliveryKinds, events, frameHeadBytes } from '@messageu/protocol/v3'
+import { type ConversationId, deliveryKinds, events, frameHeadBytes, type Send } from '@messageu/protocol/v3'
 
 type LetterKind = keyof typeof deliveryKinds
 
@@ -101,7 +101,7 @@ export class Letter {
 
   /** Bytes of `content`. */
   get contentBytes(): number {
-    return this.#bytes.length - at.generation
+    return contentBytesOf(this.sealedBytes)
   }
 
   /** What is stored in the box of its conversation. */
@@ -114,11 +114,7 @@ export class Letter {
     return this.#bytes.subarray(at.conversation)
   }
 
-  /**
-   * Tells this message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind,
-   * what is sealed and the sender, and the length of what is sealed. Whoever makes another message of the same digest deceives only itself: the answer is
-   * that to its own first one. To be asked for before `accept`, whose fields stand for the epoch meanwhile.
-   */
+  /** Of the letter to come, before `accept`, whose fields stand for the epoch meanwhile; see `digestOf`. */
   digest(epoch: number): Uint8Array {
     this.accept(epoch, 0)
     const digest = Buffer.allocUnsafe(8)
@@ -143,6 +139,20 @@ export class Letter {
     this.#bytes[4] = events.deliver.code
     writeU32(this.#bytes, 5, 0)
   }
+}
+
+/**
+ * Tells a message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind, what is
+ * sealed and the sender, and the length of what is sealed. Whoever makes another message of the same digest deceives only
+ * itself: the answer is that to its own first one.
+ */
+export function digestOf({ conversation, generation, epoch, sealed }: Send, sender: number): Uint8Array {
+  return Letter.of({ kind: 'application', conversation, generation, sealed, sender }).digest(epoch)
+}
+
+/** Bytes of what is stored of a letter in the box of a conversation, when so many are sealed in it. */
+export function contentBytesOf(sealedBytes: number): number {
+  return letterHeadBytes + sealedBytes
 }
 
 /** The sequence of what lies in the box of a conversation; undefined for what is no letter. */

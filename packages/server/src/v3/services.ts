@@ -17,7 +17,7 @@ import type {
   Registration,
 } from '@messageu/protocol/v3'
 import type { ObjectChange } from '../archive.ts'
-import type { Later } from './later.ts'
+import type { Gathering } from './later.ts'
 
 /** An account in memory. One object per account while anybody holds it: its fields change in place, when durable. */
 export interface Account {
@@ -191,12 +191,8 @@ export type Handler<N extends OperationName> = (
   request: RequestOf<N>,
 ) => Promise<ResponseOf<N>> | ResponseOf<N>
 
-/** The same for what comes by the hundred thousand. Of the request it keeps nothing beyond its answer: it is not copied. */
-export type DirectHandler<N extends OperationName> = (
-  services: Services,
-  asker: AskerOf<N>,
-  request: RequestOf<N>,
-) => Later<ResponseOf<N>>
+/** The same for what comes by the hundred thousand: asked once for each session. */
+export type GatheringHandler = (services: Services, session: Session) => Gathering
 
 type Operation<N extends OperationName> = (typeof operations)[N]
 export type RequestOf<N extends OperationName> = Infer<Operation<N>['request']>

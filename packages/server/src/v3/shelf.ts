@@ -1,7 +1,7 @@
 import assert from 'node:assert'
 import { decode, encode, u64 } from '@messageu/protocol'
 import type { ConversationId } from '@messageu/protocol/v3'
-import type { Archive, ObjectChange, Step, Stepped, Told } from '../archive.ts'
+import type { Archive, BoxMessage, ObjectChange, Step, Stepped, Told } from '../archive.ts'
 import {
   type Conversation,
   type ConversationState,
@@ -99,18 +99,18 @@ export class Shelf {
     return this.#advance(conversation, conversation.state, next, step, onDurable)
   }
 
-  /** Takes a conversation to its next sequence, by one message: its state stays. */
-  append(conversation: Conversation, step: Step, told: Told): void {
+  /** Puts messages at the next sequences of a conversation: its state stays. */
+  append(conversation: Conversation, messages: readonly BoxMessage[], told: Told): void {
     assert(this.holds(conversation), 'nothing was waited for since the decision')
     const appending = new Appending(this, conversation, told)
-    conversation.sequence += 1
+    conversation.sequence += messages.length
     conversation.underWay += 1
-    this.#archive.take(step, appending)
+    this.#archive.take({ messages }, appending)
   }
 
-  appended({ conversation, sequence }: Appending): void {
+  appended({ conversation, sequence }: Appending, count: number): void {
     conversation.underWay -= 1
-    conversation.durableSequence = sequence + 1
+    conversation.durableSequence = sequence + count
   }
 
   notAppended({ conversation, state, sequence, failures }: Appending): void {
@@ -258,7 +258,7 @@ export class Shelf {
   }
 }
 
-/** A message on its way to the disk, and where its conversation stood before it. */
+/** Messages on their way to the disk, and where its conversation stood before them. */
 class Appending implements Told {
   readonly conversation: Conversation
   readonly state: ConversationState
@@ -277,7 +277,7 @@ class Appending implements Told {
   }
 
   durable(stepped: Stepped): void {
-    this.#shelf.appended(this)
+    this.#shelf.appended(this, stepped.positions.length)
     this.#told.durable(stepped)
   }
 

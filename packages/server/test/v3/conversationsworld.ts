@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { decode, ProtocolError } from '@messageu/protocol'
+import { decode, encode, ProtocolError } from '@messageu/protocol'
 import {
   type Accepted,
   type AccountId,
   type AccountName,
+  answers,
   type Commit,
   type ContactRequest,
   type ConversationId,
@@ -12,12 +14,13 @@ import {
   events,
   type Hash,
   type Notice,
+  operations,
   readFrames,
   type SendId,
 } from '@messageu/protocol/v3'
 import type { Archive, Step, Stepped, Told } from '../../src/archive.ts'
 import { type ConversationsOptions, type OpenConversations, openConversations } from '../../src/v3/conversations.ts'
-import { isLater, type Later } from '../../src/v3/later.ts'
+import type { Reply } from '../../src/v3/later.ts'
 import { GivenNumbers } from '../../src/v3/numbers.ts'
 import { OpenSessions } from '../../src/v3/open-sessions.ts'
 import { acknowledge } from '../../src/v3/operations/acknowledge.ts'
@@ -50,7 +53,6 @@ const handlers = {
   open,
   create,
   commit,
-  send,
   recreate,
   'read-state': readState,
   'read-tree': readTree,
@@ -137,6 +139,32 @@ export class Line implements Session {
   }
 }
 
+/** Hears the answer to one send of several. */
+class SendReply implements Reply {
+  readonly request: number
+  readonly failed: (error: unknown) => void
+  readonly answered: (accepted: ResponseOf<'send'>) => void
+
+  constructor(request: number, answered: (accepted: ResponseOf<'send'>) => void, failed: (error: unknown) => void) {
+    this.request = request
+    this.answered = answered
+    this.failed = failed
+  }
+
+  done(frame: Uint8Array): void {
+    this.doneTogether([this], frame)
+  }
+
+  doneTogether(replies: readonly SendReply[], frames: Uint8Array): void {
+    const read = readFrames(frames)
+    assert.deepEqual(
+      read.map(({ code, request }) => ({ code, request })),
+      replies.map(({ request }) => ({ code: answers.done, request })),
+    )
+    for (const [i, { body }] of read.entries()) replies[i]?.answered(decode(operations.send.response, body))
+  }
+}
+
 /** One device of somebody, and what it does. Its send numbers count by themselves. */
 export class Phone {
   readonly device: Mutable<Device>
@@ -162,17 +190,36 @@ export class Phone {
     return this.#line
   }
 
-  ask<N extends Asked>(operation: N, request: RequestOf<N>): Promise<ResponseOf<N>> {
-    const session = this.#line ?? new Line(this.device)
+  ask<N extends Asked | 'send'>(operation: N, request: RequestOf<N>): Promise<ResponseOf<N>> {
+    if (operation === 'send')
+      return this.askTogether([request as RequestOf<'send'>])[0] as Promise<unknown> as Promise<ResponseOf<N>>
+    return this.#askOne(operation as Asked, request as never) as Promise<unknown> as Promise<ResponseOf<N>>
+  }
+
+  /** Sends that come in one go, and what each is answered. */
+  askTogether(requests: readonly RequestOf<'send'>[]): Promise<ResponseOf<'send'>>[] {
+    const gathering = send(this.#world.services, this.#lineOrNone)
+    const answered = requests.map(
+      (request, i) =>
+        new Promise<ResponseOf<'send'>>((done, failed) =>
+          gathering.take(encode(operations.send.request, request), new SendReply(i + 1, done, failed)),
+        ),
+    )
+    gathering.end()
+    return answered
+  }
+
+  get #lineOrNone(): Line {
+    return this.#line ?? new Line(this.device)
+  }
+
+  #askOne<N extends Asked>(operation: N, request: RequestOf<N>): Promise<ResponseOf<N>> {
     const handler = handlers[operation] as unknown as (
       services: Services,
       session: Session,
       request: RequestOf<N>,
-    ) => Promise<ResponseOf<N>> | Later<ResponseOf<N>> | ResponseOf<N> // the handler of that name
-    return (async () => {
-      const outcome = handler(this.#world.services, session, request)
-      return isLater(outcome) ? new Promise((done, failed) => outcome.tell({ done, failed })) : outcome
-    })()
+    ) => Promise<ResponseOf<N>> | ResponseOf<N> // the handler of that name
+    return (async () => handler(this.#world.services, this.#lineOrNone, request))()
   }
 
   /** A session, with credit for everything unless told otherwise. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { encode } from '@messageu/protocol'
+import { decode, encode } from '@messageu/protocol'
 import {
   type AccountId,
   answers,
@@ -14,6 +14,8 @@ import {
   RefusedError,
   writeFrame,
 } from '@messageu/protocol/v3'
+import { acceptedFrames } from '../../src/v3/acceptedframes.ts'
+import type { Reply } from '../../src/v3/later.ts'
 import { v3Limits } from '../../src/v3/limits.ts'
 import { random, startListening } from './listening.ts'
 
@@ -141,6 +143,41 @@ suite('a request', () => {
       world.log.map((line) => line.replace(/: .*/, '')),
       ['failed requests', 'failed claim', 'failed count-packages'],
     )
+  })
+
+  test('that sends is taken with the others of its message, up to one of another kind or the end of the message', async () => {
+    const log: string[] = []
+    const waiting: Reply[] = []
+    await using world = await startListening({
+      handlers: {
+        requests: () => {
+          log.push('requests')
+          return []
+        },
+        send: () => ({
+          take(_, reply) {
+            log.push(`take ${reply.request}`)
+            waiting.push(reply)
+          },
+          end: () => log.push('end'),
+        }),
+      },
+    })
+    using peer = await world.session(world.people.add())
+    const send = (request: number) => ({ code: operations.send.code, request, body: nothing })
+    peer.messages.length = 0
+    peer.send(send(1), send(2), { code: operations.requests.code, request: 3, body: nothing }, send(4), send(5))
+    await peer.answer(3)
+    assert.deepEqual(log, ['take 1', 'take 2', 'end', 'requests', 'take 4', 'take 5', 'end'])
+    waiting[0]?.doneTogether(waiting, acceptedFrames(waiting, 7, { positions: [8, 9, 10, 11], at: 12 }))
+    for (const [i, request] of [1, 2, 4, 5].entries())
+      assert.deepEqual(decode(operations.send.response, await peer.answer(request)), {
+        sequence: 7 + i,
+        position: 8 + i,
+        at: 12,
+      })
+    assert.deepEqual(peer.messages, [1, 4])
+    assert.equal(world.listener.figures.acceptedMessages, 4)
   })
 
   test('is answered though others of the same session never are, and behind many that were', async () => {

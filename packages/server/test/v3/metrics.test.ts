@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http'
 import { suite, test } from 'node:test'
 import type { ConversationId, SendId } from '@messageu/protocol/v3'
 import { MemoryArchive } from '../../src/storage/memoryarchive.ts'
+import { acceptedFrames } from '../../src/v3/acceptedframes.ts'
 import { Figures } from '../../src/v3/figures.ts'
 import { Readiness } from '../../src/v3/health.ts'
 import { metricsOf, serveMetrics } from '../../src/v3/metrics.ts'
@@ -79,7 +80,12 @@ suite('metrics', () => {
 
   test('count what really happens', async () => {
     await using world = await startListening({
-      handlers: { send: () => ({ sequence: 1, position: 1, at: 1 }) },
+      handlers: {
+        send: () => ({
+          take: (_, reply) => reply.done(acceptedFrames([reply], 1, { positions: [1], at: 1 })),
+          end() {},
+        }),
+      },
     })
     const timed: number[] = []
     world.listener.figures.onAccepted = (seconds) => timed.push(seconds)

@@ -1,7 +1,6 @@
 import { partsOf } from '../conversations.ts'
-import { send as acceptMessage } from '../sending.ts'
-import type { DirectHandler } from '../services.ts'
+import { SendGathering } from '../sendgathering.ts'
+import type { GatheringHandler } from '../services.ts'
 
 /** Protocol 3 §6.6. */
-export const send: DirectHandler<'send'> = (services, session, request) =>
-  acceptMessage(partsOf(services), session.device, request)
+export const send: GatheringHandler = (services, session) => new SendGathering(partsOf(services), session.device)

@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict'
+import { describe, suite, test } from 'node:test'
+import { answers, encodeFrame, operations } from '@messageu/protocol/v3'
+import { acceptedFrames } from '../../src/v3/acceptedframes.ts'
+import { ConversationsWorld, type Phone, refusal, settled, text, until } from './conversationsworld.ts'
+
+/** Notes how many messages each step has. */
+function notingSteps(world: ConversationsWorld): number[] {
+  const steps: number[] = []
+  world.failing = ({ messages = [] }) => {
+    if (messages.length > 0) steps.push(messages.length)
+    return false
+  }
+  return steps
+}
+
+for (const kind of ['memory', 'sqlite'])
+  describe(`sends that come in one go, on ${kind},`, () => {
+    test('are one step, and stand and arrive in their order', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const conversation = await world.group(alice, bob)
+      await bob.connect()
+      await alice.say(conversation, 'warm')
+      const steps = notingSteps(world)
+      const texts = Array.from({ length: 50 }, (_, i) => `message ${i}`)
+      const accepted = await Promise.all(alice.askTogether(texts.map((each) => alice.message(conversation, each))))
+      assert.deepEqual(steps, [50])
+      assert.deepEqual(
+        accepted.map(({ sequence }) => sequence),
+        Array.from({ length: 50 }, (_, i) => i + 3),
+      )
+      const positions = accepted.map(({ position }) => position)
+      assert.deepEqual(
+        positions,
+        positions.toSorted((one, other) => one - other),
+      )
+      await until(() => bob.line.texts.length === 51)
+      assert.deepEqual(bob.line.texts.slice(1), texts)
+      assert.deepEqual(
+        bob.line.heard.slice(-50).map(({ position }) => position),
+        positions,
+      )
+      assert.deepEqual(
+        bob.line.heard.slice(-50).map(({ sequence }) => sequence),
+        accepted.map(({ sequence }) => sequence),
+      )
+      await world.restart([alice, bob])
+      await bob.connect()
+      await until(() => bob.line.texts.length === 51)
+      assert.deepEqual(bob.line.texts.slice(1), texts, 'they are stored as they arrived')
+    })
+
+    test('go to each conversation in their order, whichever was meant in between', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const [one, other] = [await world.group(alice, bob), await world.group(alice, bob)]
+      await bob.connect()
+      for (const each of [one, other]) await alice.say(each, 'warm')
+      const steps = notingSteps(world)
+      const targets = [one, one, other, one, other, other]
+      const accepted = await Promise.all(alice.askTogether(targets.map((each, i) => alice.message(each, `${i}`))))
+      assert.deepEqual(
+        accepted.map(({ sequence }) => sequence),
+        [3, 4, 3, 5, 4, 5],
+      )
+      assert.deepEqual(steps, [2, 1, 1, 2])
+      await until(() => bob.line.texts.length === 8)
+      assert.deepEqual(bob.line.texts.slice(2), ['0', '1', '2', '3', '4', '5'])
+    })
+
+    test('C03 N06: are accepted once where one repeats another, and refused where it only has its number or its id', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const conversation = await world.group(alice, bob)
+      await alice.say(conversation, 'warm')
+      const [first, second] = [alice.message(conversation, 'first'), alice.message(conversation, 'second')]
+      const asked = alice.askTogether([
+        first,
+        second,
+        first,
+        { ...second, sealed: text('else') },
+        { ...alice.message(conversation, 'third'), id: second.id },
+        alice.message(conversation, 'fourth'),
+      ])
+      const outcomes = await Promise.allSettled(asked)
+      assert.deepEqual(
+        outcomes.map((each) => (each.status === 'fulfilled' ? each.value.sequence : each.reason.reason)),
+        [3, 4, 3, 'id-reused', 'id-reused', 5],
+      )
+    })
+
+    test('go through without the one among them that is refused', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const conversation = await world.group(alice, bob)
+      await alice.say(conversation, 'warm')
+      const steps = notingSteps(world)
+      const [one, bad, other] = alice.askTogether([
+        alice.message(conversation, 'one'),
+        alice.message(conversation, 'bad', { epoch: 9 }),
+        alice.message(conversation, 'other'),
+      ])
+      await assert.rejects(bad as Promise<unknown>, refusal('stale-epoch'))
+      assert.equal((await one)?.sequence, 3)
+      assert.equal((await other)?.sequence, 4)
+      assert.deepEqual(steps, [2])
+    })
+
+    test('I1: are all refused when their step fails, and none of them was there when they are repeated', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const conversation = await world.group(alice, bob)
+      await bob.connect()
+      await alice.say(conversation, 'warm')
+      const stored = await world.open.conversations.storedBytes(alice.account)
+      world.failing = ({ messages = [] }) => messages.length > 0
+      const messages = ['a', 'b', 'c'].map((each) => alice.message(conversation, each))
+      const refused = await Promise.allSettled(alice.askTogether(messages))
+      assert.deepEqual(
+        refused.map(({ status }) => status),
+        ['rejected', 'rejected', 'rejected'],
+      )
+      world.failing = () => false
+      await settled()
+      assert.equal(await world.open.conversations.storedBytes(alice.account), stored)
+      const accepted = await Promise.all(alice.askTogether(messages))
+      assert.deepEqual(
+        accepted.map(({ sequence }) => sequence),
+        [3, 4, 5],
+      )
+      await until(() => bob.line.texts.length === 4)
+      assert.deepEqual(bob.line.texts, ['warm', 'a', 'b', 'c'])
+    })
+
+    test('C09: count in the quota one by one', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const conversation = await world.group(alice, bob)
+      await alice.say(conversation, 'warm')
+      alice.account.quotaBytes = (await world.open.conversations.storedBytes(alice.account)) + 1500
+      const asked = alice.askTogether([1, 2, 3, 4].map(() => alice.message(conversation, new Uint8Array(400))))
+      const outcomes = await Promise.allSettled(asked)
+      assert.deepEqual(
+        outcomes.map(({ status }) => status),
+        ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
+      )
+      await assert.rejects(asked[3] as Promise<unknown>, refusal('mailbox-full'))
+    })
+
+    test('are parted where they are more than a step should hold, and one that is large goes alone', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+      const conversation = await world.group(alice, bob)
+      await alice.say(conversation, 'warm')
+      const steps = notingSteps(world)
+      const sizes = [10, 30_000, 30_000, 30_000, 10, 200_000, 10]
+      const accepted = await Promise.all(
+        alice.askTogether(sizes.map((size) => alice.message(conversation, new Uint8Array(size)))),
+      )
+      assert.deepEqual(
+        accepted.map(({ sequence }) => sequence),
+        [3, 4, 5, 6, 7, 8, 9],
+      )
+      assert.deepEqual(steps, [3, 2, 1, 1])
+    })
+  })
+
+suite('the answers to a run of sends', () => {
+  test('are what the codec makes of each', () => {
+    const requests = [{ request: 1 }, { request: 2 ** 32 - 1 }, { request: 77 }]
+    const positions = [2 ** 32 - 1, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER]
+    const [sequence, at] = [2 ** 33, 1_800_000_000_123]
+    const expected = requests.map(({ request }, i) =>
+      encodeFrame({ code: answers.done, request }, operations.send.response, {
+        sequence: sequence + i,
+        position: positions[i] as number,
+        at,
+      }),
+    )
+    assert.deepEqual(Buffer.from(acceptedFrames(requests, sequence, { positions, at })), Buffer.concat(expected))
+  })
+})
