@@ -1,9 +1,10 @@
-import type { Send } from '@messageu/protocol/v3'
+import { crc32 } from 'node:zlib'
 import type { BoxMessage, Stepped, Told } from '../archive.ts'
 import type { Conversation, ConversationState } from './conversation.ts'
 import type { Ledger } from './ledgers.ts'
 import { Letter } from './letters.ts'
 import type { Parts } from './parts.ts'
+import type { SendInPlace } from './sendinplace.ts'
 import type { Device } from './services.ts'
 
 /** Where a send that is accepted belongs. */
@@ -34,6 +35,7 @@ export class AcceptedRun implements Told {
   readonly #messages: BoxMessage[] = []
   readonly #sequence: number
   readonly #at: number
+  readonly #conversationDigest: number
   #bytes = 0
 
   constructor(parts: Parts, device: Device, { conversation, ledger }: Cleared, told: RunTold) {
@@ -45,6 +47,7 @@ export class AcceptedRun implements Told {
     this.#told = told
     this.#sequence = conversation.sequence + 1
     this.#at = parts.clock.nowMs()
+    this.#conversationDigest = crc32(conversation.id)
   }
 
   get conversation(): Conversation {
@@ -56,18 +59,20 @@ export class AcceptedRun implements Told {
     return this.#bytes
   }
 
-  add({ generation, sealed, number, id, epoch }: Send): void {
+  add(send: SendInPlace): void {
+    const { number, id, epoch } = send
     const { boxes, id: conversation, number: conversationNumber } = this.#conversation
     const device = this.#device.number
-    const letter = Letter.of({ kind: 'application', conversation, generation, sealed, sender: device })
-    const digest = letter.digest(epoch)
+    const letter = Letter.ofSend(send, conversation, device)
+    const { content } = letter
+    const digest = letter.digest(epoch, content, this.#conversationDigest)
     const sequence = this.#sequence + this.#letters.length
     letter.accept(sequence, this.#at)
     this.#letters.push(letter)
     const sent = { device, number, conversation: conversationNumber, sequence, digest }
-    this.#messages.push({ box: boxes.application, id, content: letter.content, sent })
-    this.#bytes += letter.contentBytes
-    this.#ledger.underWayBytes += letter.contentBytes
+    this.#messages.push({ box: boxes.application, id, content, sent })
+    this.#bytes += content.length
+    this.#ledger.underWayBytes += content.length
   }
 
   /** Nothing may have been waited for since the first was added. */

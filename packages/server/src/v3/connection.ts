@@ -91,6 +91,8 @@ export class Connection implements Deadlined, Paced {
   #messageAt: number
   #heardAt: number
   #heardBytes = 0
+  /** When requests were begun last. */
+  #begunAt = 0
   /** When the bytes were counted last. */
   #lookedAt: number
   /** Whether the peer was asked for a sign since. */
@@ -174,6 +176,7 @@ export class Connection implements Deadlined, Paced {
   goOn(): void {
     const frames = this.#frames
     let begun = 0
+    this.#begunAt = this.#now()
     while (begun < frames.length && !this.#isClosing && this.#host.pace.take()) this.#onFrame(frames[begun++] as Frame)
     this.#sends?.end()
     this.#frames = this.#isClosing ? [] : frames.slice(begun)
@@ -251,7 +254,7 @@ export class Connection implements Deadlined, Paced {
   }
 
   #spend(bucket: Bucket | undefined): void {
-    const retryAfterMs = bucket?.take(this.#now()) ?? 0
+    const retryAfterMs = bucket?.take(this.#begunAt) ?? 0
     if (retryAfterMs > 0) throw new RefusedError('limited', 'too many requests', { retryAfterMs })
   }
 

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
-import { type ConversationId, deliveryKinds, events, frameHeadBytes, type Send } from '@messageu/protocol/v3'
+import { type ConversationId, deliveryKinds, events, frameHeadBytes } from '@messageu/protocol/v3'
+import type { SendInPlace } from './sendinplace.ts'
 
 type LetterKind = keyof typeof deliveryKinds
 
@@ -18,6 +19,12 @@ const at = {
 /** Behind the frame: the number of the device that sent it, which is not delivered. */
 const senderBytes = 8
 
+/** Small letters lie in one buffer with others: one of its own for each costs more than all else about it. */
+const slabBytes = 2 ** 16
+const inSlabBytesMax = 2 ** 12
+let slab = Buffer.allocUnsafeSlow(slabBytes)
+let slabUsed = 0
+
 /** Bytes of a stored letter beside what is sealed in it, where its conversation is known from the box. */
 const letterHeadBytes = at.sealed - at.generation + senderBytes
 
@@ -35,31 +42,51 @@ export interface Addressed {
  * and the sender's number behind it. What is stored is a part of the same bytes, so that nothing is copied between.
  */
 export class Letter {
+  /** It lies in them beside others. */
   readonly #bytes: Buffer
+  readonly #from: number
+  /** Of the frame. */
+  readonly #end: number
 
-  private constructor(bytes: Buffer) {
+  private constructor(bytes: Buffer, from: number, frameBytes: number) {
     this.#bytes = bytes
+    this.#from = from
+    this.#end = from + frameBytes
   }
 
   static of({ kind, conversation, generation, sealed, sender }: Addressed): Letter {
-    const letter = new Letter(Buffer.allocUnsafe(at.sealed + sealed.length + senderBytes))
-    const bytes = letter.#bytes
-    letter.#writeHead()
-    writeU64(bytes, at.position, 0)
-    bytes.set(conversation, at.conversation)
-    writeU32(bytes, at.generation, generation)
-    letter.accept(0, 0)
-    bytes[at.kind] = deliveryKinds[kind]
-    writeU32(bytes, at.length, sealed.length)
-    bytes.set(sealed, at.sealed)
-    writeU64(bytes, at.sealed + sealed.length, sender)
+    const letter = Letter.#new(at.sealed + sealed.length)
+    letter.#bytes.set(sealed, letter.#from + at.sealed)
+    letter.#address(conversation, generation, sender)
+    letter.#bytes[letter.#from + at.kind] = deliveryKinds[kind]
     return letter
+  }
+
+  /** The same for what is sent: copied in one go, with what stands before it in the request and is written over. */
+  static ofSend({ body, generation, sealedBytes }: SendInPlace, conversation: ConversationId, sender: number): Letter {
+    const letter = Letter.#new(at.sealed + sealedBytes)
+    letter.#bytes.set(body, letter.#end - body.length)
+    letter.#address(conversation, generation, sender)
+    letter.#bytes[letter.#from + at.kind] = deliveryKinds.application
+    return letter
+  }
+
+  static #new(frameBytes: number): Letter {
+    const bytes = frameBytes + senderBytes
+    if (bytes > inSlabBytesMax) return new Letter(Buffer.allocUnsafeSlow(bytes), 0, frameBytes)
+    if (slabUsed + bytes > slab.length) {
+      slab = Buffer.allocUnsafeSlow(slabBytes)
+      slabUsed = 0
+    }
+    const from = slabUsed
+    slabUsed += bytes
+    return new Letter(slab, from, frameBytes)
   }
 
   /** Read back from the box of a conversation, whose id it does not repeat. Undefined for what is no letter. */
   static fromBox(content: Uint8Array, conversation: ConversationId, position: number): Letter | undefined {
     const letter = Letter.#read(content, at.generation, position)
-    if (letter !== undefined) letter.#bytes.set(conversation, at.conversation)
+    if (letter !== undefined) letter.#bytes.set(conversation, letter.#from + at.conversation)
     return letter
   }
 
@@ -70,33 +97,33 @@ export class Letter {
 
   static #read(content: Uint8Array, from: number, position: number): Letter | undefined {
     if (content.length < at.sealed - from + senderBytes) return undefined
-    const letter = new Letter(Buffer.allocUnsafe(from + content.length))
-    letter.#bytes.set(content, from)
+    const letter = Letter.#new(from + content.length - senderBytes)
+    letter.#bytes.set(content, letter.#from + from)
     letter.#writeHead()
     letter.place(position)
     return letter
   }
 
   get sequence(): number {
-    return readU64(this.#bytes, at.sequence)
+    return readU64(this.#bytes, this.#from + at.sequence)
   }
 
   /** Bytes of what is sealed in it. */
   get sealedBytes(): number {
-    return this.#bytes.length - at.sealed - senderBytes
+    return this.#end - this.#from - at.sealed
   }
 
   get isApplication(): boolean {
-    return this.#bytes[at.kind] === deliveryKinds.application
+    return this.#bytes[this.#from + at.kind] === deliveryKinds.application
   }
 
   get sender(): number {
-    return readU64(this.#bytes, this.#bytes.length - senderBytes)
+    return readU64(this.#bytes, this.#end)
   }
 
   /** What goes to sessions. */
   get frame(): Uint8Array {
-    return this.#bytes.subarray(0, this.#bytes.length - senderBytes)
+    return this.#bytes.subarray(this.#from, this.#end)
   }
 
   /** Bytes of `content`. */
@@ -106,48 +133,63 @@ export class Letter {
 
   /** What is stored in the box of its conversation. */
   get content(): Uint8Array {
-    return this.#bytes.subarray(at.generation)
+    return this.#bytes.subarray(this.#from + at.generation, this.#end + senderBytes)
   }
 
   /** What is stored in the box of a device. */
   get contentWithConversation(): Uint8Array {
-    return this.#bytes.subarray(at.conversation)
+    return this.#bytes.subarray(this.#from + at.conversation, this.#end + senderBytes)
   }
 
-  /** Of the letter to come, before `accept`, whose fields stand for the epoch meanwhile; see `digestOf`. */
-  digest(epoch: number): Uint8Array {
+  /**
+   * Tells a message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind, what
+   * is sealed and the sender, and the length of what is sealed. Whoever makes another message of the same digest deceives
+   * only itself: the answer is that to its own first one. To be asked for before `accept`, whose fields stand for the epoch
+   * meanwhile. `content` is that of this letter.
+   */
+  digest(epoch: number, content: Uint8Array, conversationDigest: number): Uint8Array {
     this.accept(epoch, 0)
-    const digest = Buffer.allocUnsafe(8)
-    writeU32(digest, 0, crc32(this.#bytes)) // what it has in front is the same in all of that length
+    const digest = new Uint8Array(8)
+    writeU32(digest, 0, crc32(content, conversationDigest))
     writeU32(digest, 4, this.sealedBytes)
     return digest
   }
 
   /** Its place in the conversation, and the server's time. */
   accept(sequence: number, nowMs: number): void {
-    writeU64(this.#bytes, at.sequence, sequence)
-    writeU64(this.#bytes, at.time, nowMs)
+    writeU64(this.#bytes, this.#from + at.sequence, sequence)
+    writeU64(this.#bytes, this.#from + at.time, nowMs)
   }
 
   /** Its position on the server. */
   place(position: number): void {
-    writeU64(this.#bytes, at.position, position)
+    writeU64(this.#bytes, this.#from + at.position, position)
+  }
+
+  /** Everything but kind, sequence and time. */
+  #address(conversation: ConversationId, generation: number, sender: number): void {
+    const from = this.#from
+    this.#writeHead()
+    this.place(0)
+    this.#bytes.set(conversation, from + at.conversation)
+    writeU32(this.#bytes, from + at.generation, generation)
+    this.accept(0, 0)
+    writeU32(this.#bytes, from + at.length, this.sealedBytes)
+    writeU64(this.#bytes, this.#end, sender)
   }
 
   #writeHead(): void {
-    writeU32(this.#bytes, 0, this.#bytes.length - senderBytes)
-    this.#bytes[4] = events.deliver.code
-    writeU32(this.#bytes, 5, 0)
+    writeU32(this.#bytes, this.#from, this.#end - this.#from)
+    this.#bytes[this.#from + 4] = events.deliver.code
+    writeU32(this.#bytes, this.#from + 5, 0)
   }
 }
 
-/**
- * Tells a message from any other that has its number and id: the CRC-32 of conversation, generation, epoch, kind, what is
- * sealed and the sender, and the length of what is sealed. Whoever makes another message of the same digest deceives only
- * itself: the answer is that to its own first one.
- */
-export function digestOf({ conversation, generation, epoch, sealed }: Send, sender: number): Uint8Array {
-  return Letter.of({ kind: 'application', conversation, generation, sealed, sender }).digest(epoch)
+/** See `Letter.digest`. */
+export function digestOf(send: SendInPlace, sender: number): Uint8Array {
+  const { conversation, epoch } = send
+  const letter = Letter.ofSend(send, conversation, sender)
+  return letter.digest(epoch, letter.content, crc32(conversation))
 }
 
 /** Bytes of what is stored of a letter in the box of a conversation, when so many are sealed in it. */

@@ -1,12 +1,11 @@
-import { decodeInPlace } from '@messageu/protocol'
-import { type Accepted, answers, encodeFrame, operations, type Send } from '@messageu/protocol/v3'
+import { type Accepted, answers, encodeFrame, operations } from '@messageu/protocol/v3'
 import type { Stepped } from '../archive.ts'
 import { AcceptedRun, type Cleared, type RunTold } from './accepted-run.ts'
 import { acceptedFrames } from './acceptedframes.ts'
-import { keyOf } from './conversation.ts'
 import type { Gathering, Outcome, Reply } from './later.ts'
 import type { Parts } from './parts.ts'
 import { decide, type Obstacle, SendUnderWay } from './sending.ts'
+import { SendInPlace } from './sendinplace.ts'
 import type { Device } from './services.ts'
 
 /** What one step may hold beside others: a message above it goes alone. */
@@ -27,7 +26,7 @@ export class SendGathering implements Gathering {
   }
 
   take(body: Uint8Array, reply: Reply): void {
-    const request = decodeInPlace(operations.send.request, body)
+    const request = new SendInPlace(body)
     if (this.#run?.mayTake(request) === false) this.end()
     let verdict: Cleared | Obstacle
     try {
@@ -56,7 +55,7 @@ export class SendGathering implements Gathering {
 class Run implements RunTold {
   readonly #run: AcceptedRun
   readonly #replies: Reply[] = []
-  readonly #ids = new Set<string>()
+  readonly #idBeginnings: number[] = []
   #number = 0
 
   constructor(parts: Parts, device: Device, cleared: Cleared) {
@@ -67,20 +66,20 @@ class Run implements RunTold {
    * Whether `decide` may be asked for `request` before the run is called: what is in the run is not known there as what
    * the device has sent.
    */
-  mayTake({ conversation, number, id, sealed }: Send): boolean {
+  mayTake(send: SendInPlace): boolean {
     return (
-      number > this.#number &&
-      this.#run.bytes + sealed.length <= runBytesMax &&
-      Buffer.compare(conversation, this.#run.conversation.id) === 0 &&
-      !this.#ids.has(keyOf(id))
+      send.number > this.#number &&
+      this.#run.bytes + send.sealedBytes <= runBytesMax &&
+      send.isTo(this.#run.conversation.id) &&
+      !this.#idBeginnings.includes(send.idBeginning)
     )
   }
 
-  add(request: Send, reply: Reply): void {
-    this.#number = request.number
-    this.#ids.add(keyOf(request.id))
+  add(send: SendInPlace, reply: Reply): void {
+    this.#number = send.number
+    this.#idBeginnings.push(send.idBeginning)
     this.#replies.push(reply)
-    this.#run.add(request)
+    this.#run.add(send)
   }
 
   call(): void {

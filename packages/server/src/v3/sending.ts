@@ -1,4 +1,4 @@
-import type { Accepted, Send } from '@messageu/protocol/v3'
+import type { Accepted } from '@messageu/protocol/v3'
 import type { Stepped } from '../archive.ts'
 import { AcceptedRun, type Cleared, type RunTold } from './accepted-run.ts'
 import { type ConversationState, refusedFor } from './conversation.ts'
@@ -7,6 +7,7 @@ import { contentBytesOf, digestOf } from './letters.ts'
 import { maySend, notPermitted } from './membership.ts'
 import type { Parts } from './parts.ts'
 import { answerBefore, isNew, type Named, turnOf } from './priors.ts'
+import type { SendInPlace } from './sendinplace.ts'
 import type { Device } from './services.ts'
 import type { Welcomeness } from './strangers.ts'
 
@@ -30,10 +31,10 @@ const lookForPrior: Obstacle = (send) => send.lookForPrior()
  * Whether a message may be accepted now, by what is in memory; if not, what has to be waited for. Throws refusals.
  * Protocol 3 §6.6.
  */
-export function decide(parts: Parts, device: Device, request: Send, found = nothingFound): Cleared | Obstacle {
+export function decide(parts: Parts, device: Device, request: SendInPlace, found = nothingFound): Cleared | Obstacle {
   const { archive, ledgers, shelf, strangers } = parts
-  const { conversation: id, sealed, number } = request
-  const conversation = shelf.peek(id)
+  const { sealedBytes, number } = request
+  const conversation = shelf.peekFor(request)
   if (conversation === undefined) return findConversation
   const { state } = conversation
   const ledger = ledgers.peek(state.creator)
@@ -52,7 +53,7 @@ export function decide(parts: Parts, device: Device, request: Send, found = noth
     if (welcome?.isBlocked === true) throw notPermitted('no such conversation')
     if (welcome !== undefined && welcome.strangers.length > 0) return (send) => send.pay(welcome)
   }
-  ledger.mustHaveRoom(conversation.number, contentBytesOf(sealed.length), 'message')
+  ledger.mustHaveRoom(conversation.number, contentBytesOf(sealedBytes), 'message')
   return { conversation, ledger }
 }
 
@@ -64,7 +65,7 @@ export function decide(parts: Parts, device: Device, request: Send, found = noth
 export class SendUnderWay implements RunTold {
   readonly #parts: Parts
   readonly #device: Device
-  readonly #request: Send
+  readonly #request: SendInPlace
   readonly #outcome: Outcome<Accepted>
   /** How it was answered when it came before. */
   #prior: Accepted | undefined
@@ -72,7 +73,7 @@ export class SendUnderWay implements RunTold {
   /** Gives the turn for this number to the next one. */
   #endTurn: (() => void) | undefined
 
-  constructor(parts: Parts, device: Device, request: Send, outcome: Outcome<Accepted>) {
+  constructor(parts: Parts, device: Device, request: SendInPlace, outcome: Outcome<Accepted>) {
     this.#parts = parts
     this.#device = device
     this.#request = request
@@ -106,7 +107,7 @@ export class SendUnderWay implements RunTold {
 
   pay(welcome: Welcomeness): Promise<void> {
     this.#found = { ...this.#found, isPaid: true } // unless it fails, and then this send has failed
-    return this.#parts.strangers.charge(this.#device.account, welcome, this.#request.sealed.length)
+    return this.#parts.strangers.charge(this.#device.account, welcome, this.#request.sealedBytes)
   }
 
   accepted(sequence: number, { positions, at }: Stepped): void {

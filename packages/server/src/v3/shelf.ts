@@ -16,6 +16,7 @@ import type { Ledgers } from './ledgers.ts'
 import { sequenceIn } from './letters.ts'
 import { membershipChanges, membershipObject } from './memberships.ts'
 import { numberKey } from './numbers.ts'
+import type { SendInPlace } from './sendinplace.ts'
 
 /** Devices and their intervals in all conversations that are remembered; at times it is twice as much. */
 const weightMax = 200_000
@@ -59,6 +60,12 @@ export class Shelf {
     if (last !== undefined && isSame(last.id, id)) return last
     this.#last = this.#get(keyOf(id))
     return this.#last
+  }
+
+  /** The conversation of a send, if it is in memory. */
+  peekFor(send: SendInPlace): Conversation | undefined {
+    const last = this.#last
+    return last !== undefined && send.isTo(last.id) ? last : this.peek(send.conversation)
   }
 
   /** Whether this is still the one object for its conversation: to be asked after every wait. */

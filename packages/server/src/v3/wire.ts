@@ -15,6 +15,9 @@ export class Turn {
   }
 }
 
+/** Frames up to this may be parts of larger buffers. */
+const ownBytesMax = 2 ** 13
+
 /** Where a frame has its code. Protocol 3 §2.1. */
 const codeAt = 4
 const binary = { binary: true }
@@ -94,7 +97,8 @@ function* messagesOf(frames: readonly Uint8Array[]): Iterable<Uint8Array> {
 
 function joined(frames: readonly Uint8Array[], bytes: number): Uint8Array {
   const [only] = frames
-  if (frames.length === 1 && only !== undefined) return only
+  // a small one lies beside others, all of which it would keep in memory as long as the peer does not take it
+  if (frames.length === 1 && only !== undefined && bytes > ownBytesMax) return only
   const message = Buffer.allocUnsafe(bytes)
   let at = 0
   for (const frame of frames) {

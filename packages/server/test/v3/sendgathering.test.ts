@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, suite, test } from 'node:test'
-import { answers, encodeFrame, operations } from '@messageu/protocol/v3'
+import { decode, encode } from '@messageu/protocol'
+import { answers, type ConversationId, encodeFrame, limits, operations, Send, type SendId } from '@messageu/protocol/v3'
 import { acceptedFrames } from '../../src/v3/acceptedframes.ts'
+import { SendInPlace } from '../../src/v3/sendinplace.ts'
 import { ConversationsWorld, type Phone, refusal, settled, text, until } from './conversationsworld.ts'
+import { random } from './listening.ts'
 
 /** Notes how many messages each step has. */
 function notingSteps(world: ConversationsWorld): number[] {
@@ -181,3 +184,51 @@ suite('the answers to a run of sends', () => {
     assert.deepEqual(Buffer.from(acceptedFrames(requests, sequence, { positions, at })), Buffer.concat(expected))
   })
 })
+
+suite('a send where it lies in its frame', () => {
+  const send = {
+    conversation: random(32) as ConversationId,
+    generation: 2 ** 32 - 1,
+    id: random(16) as SendId,
+    number: Number.MAX_SAFE_INTEGER,
+    epoch: 2 ** 33 + 5,
+    sealed: random(300),
+  }
+
+  test('is read as the codec reads it', () => {
+    for (const each of [send, { ...send, sealed: new Uint8Array() }, { ...send, generation: 1, number: 0, epoch: 0 }]) {
+      const { conversation, generation, id, number, epoch, sealed, sealedBytes } = new SendInPlace(encode(Send, each))
+      assert.deepEqual({ conversation, generation, id, number, epoch, sealed }, each)
+      assert.equal(sealedBytes, each.sealed.length)
+    }
+  })
+
+  test('W05 is malformed where the codec says so', () => {
+    const body = encode(Send, send)
+    const bad = [
+      ...Array.from({ length: body.length }, (_, length) => body.subarray(0, length)),
+      Uint8Array.of(...body, 0),
+      withByte(body, 52 + 7, 1), // a number of 2^56
+      withByte(body, 60 + 6, 0x20), // an epoch of 2^53
+      withByte(body, 68 + 3, 1), // a length beyond the largest
+      Buffer.alloc(72 + limits.sealedBytesMax + 1),
+    ]
+    for (const each of bad) {
+      assert.throws(() => decode(Send, each), { reason: 'malformed' })
+      assert.throws(() => new SendInPlace(each), { reason: 'malformed' })
+    }
+  })
+
+  test('tells its conversation from any other', () => {
+    const inPlace = new SendInPlace(encode(Send, send))
+    assert(inPlace.isTo(send.conversation))
+    for (let i = 0; i < 32; i++)
+      assert(!inPlace.isTo(withByte(send.conversation, i, (send.conversation[i] as number) ^ 1) as ConversationId))
+  })
+})
+
+function withByte(bytes: Uint8Array, at: number, value: number): Uint8Array {
+  const changed = Uint8Array.from(bytes)
+  changed[at] = value
+  return changed
+}
