@@ -126,6 +126,11 @@ export class Connection implements Deadlined, Paced {
     return this.#state.phase === 'closing'
   }
 
+  /** Requests that have come and were not begun. */
+  get wanted(): number {
+    return this.#frames.length
+  }
+
   get wire(): Wire {
     return this.#wire
   }
@@ -175,11 +180,12 @@ export class Connection implements Deadlined, Paced {
   /** Begins the requests that have come, as far as the present turn of the event loop allows. */
   goOn(): void {
     const frames = this.#frames
+    const granted = this.#host.pace.take(frames.length)
     let begun = 0
     this.#begunAt = this.#now()
-    while (begun < frames.length && !this.#isClosing && this.#host.pace.take()) this.#onFrame(frames[begun++] as Frame)
+    while (begun < granted && !this.#isClosing) this.#onFrame(frames[begun++] as Frame)
     this.#sends?.end()
-    this.#frames = this.#isClosing ? [] : frames.slice(begun)
+    this.#frames = this.#isClosing || begun === frames.length ? [] : frames.slice(begun)
     if (this.#isClosing) return
     if (this.#frames.length > 0) this.#host.pace.wait(this)
     if (this.#mustPause()) this.#socket.pause()

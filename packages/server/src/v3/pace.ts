@@ -3,6 +3,8 @@ const requestsPerTurn = 128
 
 /** Who has requests that wait for a later turn. */
 export interface Paced {
+  /** How many there are. */
+  readonly wanted: number
   /** Begins what waits, as far as the turn allows; waits again with what is left. */
   goOn(): void
 }
@@ -10,18 +12,22 @@ export interface Paced {
 /**
  * Bounds what one turn of the event loop begins, whatever its connections have brought: so that answers, deliveries and
  * timers come between. Whoever waits goes on in the order of the waiting.
+ *
+ * What came together begins together, unless it is more than a turn begins: cut in two it would stay so, because its
+ * answers come in two pieces and so does what is asked next.
  */
 export class Pace {
   #left = requestsPerTurn
   #waiting: Paced[] = []
   #isTurnAwaited = false
 
-  /** Whether one more request may be begun in this turn. */
-  take(): boolean {
-    if (this.#left === 0) return false
-    this.#left -= 1
+  /** How many of `wanted` requests may be begun in this turn. */
+  take(wanted: number): number {
+    if (!this.#has(wanted)) return 0
+    const granted = Math.min(wanted, requestsPerTurn)
+    this.#left -= granted
     this.#awaitTurn()
-    return true
+    return granted
   }
 
   wait(paced: Paced): void {
@@ -38,9 +44,16 @@ export class Pace {
       const waiting = this.#waiting
       this.#waiting = []
       let turned = 0
-      while (turned < waiting.length && this.#left > 0) waiting[turned++]?.goOn()
+      for (let first = waiting[0]; first !== undefined && this.#has(first.wanted); first = waiting[turned]) {
+        turned += 1
+        first.goOn()
+      }
       if (turned < waiting.length) this.#waiting = [...waiting.slice(turned), ...this.#waiting]
       if (this.#waiting.length > 0) this.#awaitTurn()
     })
+  }
+
+  #has(wanted: number): boolean {
+    return Math.min(wanted, requestsPerTurn) <= this.#left
   }
 }

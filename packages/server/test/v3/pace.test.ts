@@ -17,11 +17,14 @@ class Asker implements Paced {
     this.#turns = turns
   }
 
+  get wanted(): number {
+    return this.#left
+  }
+
   goOn(): void {
-    while (this.#left > 0 && this.#pace.take()) {
-      this.#left -= 1
-      this.begun.push(this.#turns.count)
-    }
+    const granted = this.#pace.take(this.#left)
+    this.#left -= granted
+    for (let i = 0; i < granted; i++) this.begun.push(this.#turns.count)
     if (this.#left > 0) this.#pace.wait(this)
   }
 }
@@ -57,6 +60,17 @@ suite('the pace of requests', () => {
     const [greedy, ...others] = askers
     for (const { begun } of others) assert.ok((begun[0] as number) < 3, `begun in turn ${begun[0]}`)
     assert.ok((greedy?.begun.at(-1) as number) > 70)
+  })
+
+  test('what came together begins together, and nobody who waits for that is passed by for ever', async () => {
+    const sizes = [32, 5, 100, 128, 1, 64, 300, 2, 31, 120]
+    const { askers } = await perTurn(sizes)
+    for (const [i, { begun }] of askers.entries()) {
+      const turns = new Set(begun).size
+      assert.equal(turns, Math.ceil((sizes[i] as number) / 128), `${sizes[i]} in ${turns} turns`)
+    }
+    const firsts = askers.map(({ begun }) => begun[0] as number)
+    assert.ok(Math.max(...firsts) <= sizes.length, `${firsts}`)
   })
 
   test('who is alone and asks for little does not wait', async () => {
