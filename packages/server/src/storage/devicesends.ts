@@ -5,8 +5,12 @@ import { SlotsById } from './slotsbyid.ts'
 
 const slotsAtFirst = 8
 
+/** A send without what is only known when it is durable. */
+export type SendFields = Omit<SentRecord, 'id' | 'position' | 'at'>
+
 interface UnderWay {
-  readonly record: SentRecord
+  readonly id: SendId
+  readonly sent: SendFields
   /** Another one whose id begins alike. */
   alike: UnderWay | undefined
   waiting: (() => void)[] | undefined
@@ -49,14 +53,14 @@ export class DeviceSends implements Sends {
 
   get(number: number): SentRecord | undefined {
     const underWay = this.#underWay.get(number)
-    if (underWay !== undefined) return underWay.record
+    if (underWay !== undefined) return recordOf(underWay)
     const slot = number % this.#slots.count
     return number > 0 && this.#slots.numberAt(slot) === number ? this.#slots.get(slot, this.#device) : undefined
   }
 
   withId(id: SendId): SentRecord | undefined {
     for (let each = this.#underWayById.get(beginningOf(id)); each !== undefined; each = each.alike)
-      if (Buffer.compare(each.record.id, id) === 0) return each.record
+      if (Buffer.compare(each.id, id) === 0) return recordOf(each)
     const slot = this.#slotsById.find(id, (each) => this.#slots.hasId(each, id))
     return slot === undefined ? undefined : this.#slots.get(slot, this.#device)
   }
@@ -69,12 +73,13 @@ export class DeviceSends implements Sends {
     yield* this.#underWay.keys()
   }
 
-  begin(record: SentRecord): void {
-    const beginning = beginningOf(record.id)
-    const underWay: UnderWay = { record, alike: this.#underWayById.get(beginning), waiting: undefined }
-    this.#underWay.set(record.number, underWay)
+  /** Both are kept until the send is settled. */
+  begin(id: SendId, sent: SendFields): void {
+    const beginning = beginningOf(id)
+    const underWay: UnderWay = { id, sent, alike: this.#underWayById.get(beginning), waiting: undefined }
+    this.#underWay.set(sent.number, underWay)
     this.#underWayById.set(beginning, underWay)
-    this.#highest = Math.max(this.#highest, record.number)
+    this.#highest = Math.max(this.#highest, sent.number)
   }
 
   accepted(record: SentRecord): void {
@@ -132,7 +137,7 @@ export class DeviceSends implements Sends {
   }
 
   #forgetId(underWay: UnderWay): void {
-    const beginning = beginningOf(underWay.record.id)
+    const beginning = beginningOf(underWay.id)
     const first = this.#underWayById.get(beginning)
     if (first !== underWay) {
       for (let each = first; each !== undefined; each = each.alike)
@@ -140,6 +145,10 @@ export class DeviceSends implements Sends {
     } else if (underWay.alike === undefined) this.#underWayById.delete(beginning)
     else this.#underWayById.set(beginning, underWay.alike)
   }
+}
+
+function recordOf({ id, sent: { device, number, conversation, sequence, digest } }: UnderWay): SentRecord {
+  return { device, number, id, conversation, sequence, digest, position: 0, at: 0 }
 }
 
 /** 30 bits of an id, which are a key that costs nothing. */

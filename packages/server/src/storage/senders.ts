@@ -1,6 +1,7 @@
+import type { SendId } from '@messageu/protocol/v3'
 import type { Sends, SentRecord } from '../archive.ts'
 import { unpackSent } from './deeds.ts'
-import { DeviceSends } from './devicesends.ts'
+import { DeviceSends, type SendFields } from './devicesends.ts'
 import { Generations } from './generations.ts'
 import type { ReaderThread } from './readerthread.ts'
 
@@ -44,8 +45,8 @@ export class Senders {
     return recent ?? (await this.#reader.ask({ kind: 'sent', device, number }))
   }
 
-  begin(record: SentRecord): void {
-    this.#of(record.device).sends.begin(record)
+  begin(id: SendId, sent: SendFields): void {
+    this.#of(sent.device).sends.begin(id, sent)
   }
 
   accepted(record: SentRecord): void {

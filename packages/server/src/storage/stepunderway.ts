@@ -3,6 +3,7 @@ import type { SentRecord, Step, Stepped, Told } from '../archive.ts'
 import type { StoredContent } from '../storage.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import type { ContentFolder } from './contents.ts'
+import type { SendFields } from './devicesends.ts'
 import type { Mailboxes } from './mailboxes.ts'
 import type { Positions } from './positions.ts'
 import type { Quotas } from './quotas.ts'
@@ -61,8 +62,7 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
     this.#told = told
     this.#promised = promised
     way.held.bytes += this.#heldBytes
-    for (const { id, sent } of step.messages ?? [])
-      if (sent !== undefined) way.senders.begin(recordOf(id, sent, { position: 0, at: 0 }))
+    for (const { id, sent } of step.messages ?? []) if (sent !== undefined) way.senders.begin(id, sent)
   }
 
   enter(): void {
@@ -140,11 +140,9 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
   }
 }
 
-type SentFields = Omit<SentRecord, 'id' | 'position' | 'at'>
-
 function recordOf(
   id: SentRecord['id'],
-  { device, number, conversation, sequence, digest }: SentFields,
+  { device, number, conversation, sequence, digest }: SendFields,
   { position, at }: Pick<SentRecord, 'position' | 'at'>,
 ): SentRecord {
   return { device, number, id, conversation, sequence, position, at, digest }

@@ -5,6 +5,7 @@ import { isSqliteError, namingDamage, primaryCode, sqliteCodes } from './damage.
 import { Deeds } from './deeds.ts'
 import { Folding, type Journalled } from './folding.ts'
 import { JournalEntry } from './journal.ts'
+import { MessageRows } from './messagerows.ts'
 import {
   type ClientRow,
   type Discard,
@@ -60,6 +61,7 @@ class Writer {
   readonly #ring: RingConsumer
   readonly #database: DatabaseSync
   readonly #statements
+  readonly #messages: MessageRows
   readonly #stepRows: StepRows
   readonly #entry = new JournalEntry()
   readonly #deeds = new Deeds()
@@ -78,7 +80,6 @@ class Writer {
     this.#statements = {
       begin: database.prepare('BEGIN IMMEDIATE'),
       commit: database.prepare('COMMIT'),
-      message: database.prepare('INSERT INTO messages(position, at, digest, sealed, content) VALUES(?, ?, ?, ?, ?)'),
       content: database.prepare(
         'INSERT INTO contents(id, position, bytes, content_digest, digest) VALUES(?, ?, ?, ?, ?)',
       ),
@@ -93,6 +94,7 @@ class Writer {
       ),
       checkpoint: database.prepare('PRAGMA wal_checkpoint(PASSIVE)'),
     }
+    this.#messages = new MessageRows(database)
     this.#ring = new RingConsumer(start.ring)
     this.#stepRows = this.#takeSteps()
     this.#folding = new Folding(database, start.journalRows, start.journalBytes)
@@ -131,10 +133,12 @@ class Writer {
     this.#batch = { discards: [], hasChanges: false, bytes: 0 }
     this.#entry.begin(this.#position)
     this.#deeds.begin()
+    this.#messages.begin()
     for (let record = this.#ring.next(limits.commitBytesMax); record !== undefined; ) {
       this.#insert(record)
       record = this.#ring.next(limits.commitBytesMax)
     }
+    this.#messages.end()
     const { discards, hasChanges } = this.#batch
     const deeds = this.#deeds.bytes()
     if (hasChanges || deeds.length > 0) this.#insertJournal(deeds)
@@ -160,7 +164,7 @@ class Writer {
   }
 
   #insertMessage(row: MessageFields): void {
-    this.#statements.message.run(row.position, row.at, row.digest, row.sealed, row.content?.id ?? null)
+    this.#messages.add(row)
     if (row.content !== undefined) {
       const { id, bytes, digest } = row.content
       this.#statements.content.run(id, row.position, bytes, digest, rowDigest(id, row.position, bytes, digest))

@@ -66,7 +66,7 @@ suite('what devices have sent', () => {
         const number = (next.get(device) ?? 0) + 1 + (random.below(20) === 0 ? random.below(300) : 0)
         next.set(device, number)
         const sent = record(device, number)
-        senders.begin(sent)
+        senders.begin(sent.id, sent)
         underWay.push(sent)
       } else if (dice < 7) {
         const settled = underWay.shift()
@@ -108,8 +108,8 @@ suite('what devices have sent', () => {
     const disk = new Disk()
     const senders = new Senders(disk)
     const [one, two] = [record(1, 1), record(1, 2)]
-    senders.begin(one)
-    senders.begin(two)
+    senders.begin(one.id, one)
+    senders.begin(two.id, two)
     const finding = [senders.find(1, 1), senders.find(1, 1), senders.find(1, 2)]
     await turn()
     const accepted = { ...one, position: 9, at: 9 }
