@@ -93,6 +93,22 @@ for (const kind of ['memory', 'sqlite'])
       )
     })
 
+    for (const [same, change] of [
+      ['id', (first: Send, next: Send): Send => ({ ...next, id: first.id })],
+      ['number', (first: Send, next: Send): Send => ({ ...next, number: first.number })],
+    ] as const)
+      test(`C03: are refused where one has the ${same} of the one right in front of it`, async () => {
+        await using world = await ConversationsWorld.start(kind)
+        const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
+        const conversation = await world.group(alice, bob)
+        await alice.say(conversation, 'warm')
+        const [first, next] = [alice.message(conversation, 'first'), alice.message(conversation, 'next')]
+        const [one, other] = alice.askTogether([first, change(first, next)])
+        await assert.rejects(other as Promise<unknown>, refusal('id-reused'))
+        assert.equal((await one)?.sequence, 3)
+        assert.equal((await alice.ask('read-state', { conversation })).sequence, 3)
+      })
+
     test('go through without the one among them that is refused', async () => {
       await using world = await ConversationsWorld.start(kind)
       const [alice, bob] = ['alice', 'bob'].flatMap((name) => world.person(name)) as [Phone, Phone]
