@@ -181,6 +181,11 @@ export class Keeper implements AsyncDisposable {
     const dues = [this.#packagesDueMs, ...Array.from(this.#agenda.values(), ({ dueMs }) => dueMs)]
     const due = Math.min(...dues)
     if (!Number.isFinite(due)) return
+    // what has come up meanwhile, such as key packages that wait for the own list to be read, is not left to a timer
+    if (due <= this.#desk.clock.monotonicMs()) {
+      this.wake()
+      return
+    }
     this.#timer?.[Symbol.dispose]()
     // timers count whole milliseconds: one that ends too early would find nothing to do, and be set again
     const delayMs = Math.ceil(Math.max(0, due - this.#desk.clock.monotonicMs()))

@@ -1,3 +1,4 @@
+import type { VerifiedList } from '@messageu/e2ee'
 import { newKeyPackage } from '@messageu/e2ee/conversation'
 import { dropRow, putRow, rowsOf } from '../rows.ts'
 import type { Desk, Wait } from './desk.ts'
@@ -15,23 +16,24 @@ const perRequest = 10
  */
 export async function keepPackages(desk: Desk, { signal }: Wait): Promise<void> {
   await forgetOld(desk)
+  const { me, lists } = desk.tools
+  const list = await lists.newest(desk.store, me.self.account)
+  if (list === undefined) return // nothing can be made before the first session has read it, and then it is asked for
   const { singleUse, hasLastResort } = await desk.session.request('count-packages', undefined, { signal })
   const { lastResortAt } = await countersOf(desk.store)
   const isOld = desk.clock.nowMs() - lastResortAt > limits.lastResortMs
-  if (!hasLastResort || isOld) await publish(desk, 1, { isLastResort: true, signal })
+  if (!hasLastResort || isOld) await publish(desk, list, { count: 1, isLastResort: true, signal })
   if (singleUse >= limits.packagesLow) return
   for (let missing = limits.packagesFull - singleUse; missing > 0; missing -= perRequest)
-    await publish(desk, Math.min(missing, perRequest), { isLastResort: false, signal })
+    await publish(desk, list, { count: Math.min(missing, perRequest), isLastResort: false, signal })
 }
 
 async function publish(
   desk: Desk,
-  count: number,
-  { isLastResort, signal }: Wait & { isLastResort: boolean },
+  list: VerifiedList,
+  { count, isLastResort, signal }: Wait & { count: number; isLastResort: boolean },
 ): Promise<void> {
-  const { me, lists } = desk.tools
-  const list = await lists.newest(desk.store, me.self.account)
-  if (list === undefined) return
+  const { me } = desk.tools
   const now = desk.clock.nowMs()
   const made = await Promise.all(
     Array.from({ length: count }, () => newKeyPackage(me.self, list, { suite, isLastResort, now })),
