@@ -1,4 +1,4 @@
-import { type Change, type Key, keyText, type Row, type Store, type Table } from './store.ts'
+import { type Change, type Key, type Row, rowName, type Store, type Table } from './store.ts'
 
 interface Held {
   readonly value: Uint8Array | undefined
@@ -10,7 +10,8 @@ const entryBytes = 200
 
 /**
  * A store that remembers what single rows say, so that those which every message needs are not opened again for each. As
- * much as `bytesMax`, what was used last; nothing that is not committed.
+ * much as `bytesMax`, what was used last; nothing that is not committed. It hands out, and keeps, the very bytes: nobody
+ * may write into them, and what they were decoded to can be known by them (`getRow`).
  */
 export class CachedStore implements Store {
   readonly #store: Store
@@ -33,17 +34,17 @@ export class CachedStore implements Store {
 
   async get(table: Table, key: Key): Promise<Uint8Array | undefined> {
     this.#forgetIfChanged()
-    const name = nameOf(table, key)
+    const name = rowName(table, key)
     const held = this.#held.get(name)
     if (held !== undefined) {
       this.#held.delete(name)
       this.#held.set(name, held)
-      return held.value?.slice()
+      return held.value
     }
     const { revision } = this.#store
     const value = await this.#store.get(table, key)
     if (this.#store.revision === revision && this.#revision === revision) this.#hold(name, value)
-    return value?.slice()
+    return value
   }
 
   read(table: Table, range: { after?: Key | undefined; limit: number }): Promise<readonly Row[]> {
@@ -53,7 +54,7 @@ export class CachedStore implements Store {
   async commit(changes: readonly Change[], expectedRevision: number): Promise<number> {
     this.#forgetIfChanged()
     const revision = await this.#store.commit(changes, expectedRevision)
-    for (const { table, key, value } of changes) this.#hold(nameOf(table, key), value?.slice())
+    for (const { table, key, value } of changes) this.#hold(rowName(table, key), value)
     this.#revision = revision
     return revision
   }
@@ -88,8 +89,4 @@ export class CachedStore implements Store {
     this.#held.delete(name)
     this.#bytes -= held.bytes
   }
-}
-
-function nameOf(table: Table, key: Key): string {
-  return `${table}/${keyText(key)}`
 }

@@ -39,8 +39,19 @@ export interface RowKind<T> {
 
 export async function getRow<T>(store: Pick<Store, 'get'>, kind: RowKind<T>, key: Key): Promise<T | undefined> {
   const value = await store.get(kind.table, key)
-  return value === undefined ? undefined : readRow(kind, value)
+  if (value === undefined) return undefined
+  const before = known.get(value)
+  if (before?.codec === kind.codec) return before.row as T // what this very codec made of them
+  const row = readRow(kind, value)
+  known.set(value, { codec: kind.codec, row })
+  return row
 }
+
+/**
+ * What bytes were decoded to, for as long as somebody holds them: a row that every message needs is decoded once for each
+ * time that it is written. Neither the bytes nor what they say is ever changed.
+ */
+const known = new WeakMap<Uint8Array, { readonly codec: object; readonly row: unknown }>()
 
 export function readRow<T>({ table, codec }: RowKind<T>, value: Uint8Array): T {
   try {
@@ -67,7 +78,7 @@ export async function* rowsOf<T>(
 const pageRows = 100
 
 export function putRow<T>({ table, codec }: RowKind<T>, key: Key, value: T): Change {
-  return { table, key, value: encode(codec, value) }
+  return { table, key, value: encode(codec, value).slice() } // without the room that was left for more
 }
 
 export function dropRow({ table }: RowKind<unknown>, key: Key): Change {

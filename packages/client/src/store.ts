@@ -108,6 +108,11 @@ export function isConflict(error: unknown): boolean {
   return error instanceof ClientError && error.reason === 'revision-conflict'
 }
 
+/** What tells a row from all others. */
+export function rowName(table: Table, key: Key): string {
+  return typeof key === 'number' ? `${table}/${key}` : `${table}/${String.fromCharCode(...key)}`
+}
+
 /** A key as text that sorts the way keys do. */
 export function keyText(key: Key): string {
   return String.fromCharCode(...keyBytes(key))

@@ -1,4 +1,4 @@
-import { type Change, type Key, keyText, type RowStore, type Store, type Table } from './store.ts'
+import { type Change, type Key, type RowStore, rowName, type Store, type Table } from './store.ts'
 
 /**
  * What a piece of work makes of a store, before any of it is stored: it reads its own changes, and nobody else does.
@@ -19,12 +19,12 @@ export class Workspace implements RowStore {
   }
 
   get(table: Table, key: Key): Promise<Uint8Array | undefined> {
-    const changed = this.#changes.get(nameOf(table, key))
+    const changed = this.#changes.get(rowName(table, key))
     return changed === undefined ? this.#store.get(table, key) : Promise.resolve(changed.value)
   }
 
   put(...changes: readonly Change[]): void {
-    for (const change of changes) this.#changes.set(nameOf(change.table, change.key), change)
+    for (const change of changes) this.#changes.set(rowName(change.table, change.key), change)
   }
 
   /** For what is written to go to a store: here it only joins the other changes. */
@@ -32,8 +32,4 @@ export class Workspace implements RowStore {
     this.put(...changes)
     return Promise.resolve(this.revision)
   }
-}
-
-function nameOf(table: Table, key: Key): string {
-  return `${table}/${keyText(key)}`
 }

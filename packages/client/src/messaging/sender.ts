@@ -124,11 +124,10 @@ async function keepOwn(
   const transcript =
     entry.generation === row.generation ? take(row.transcript, { sequence, hash: draft.sealed }) : row.transcript
   const kept = { ...row, transcript, gaps: without(row.gaps, sequence), sentSinceUpdate: row.sentSinceUpdate + 1 }
-  work.put(kept)
   const { self } = work.me
   const sender = { account: self.account, device: self.device }
   const content = decodeContent(draft.content)
-  if (!isShown(content)) return
+  if (!isShown(content)) return work.put(kept)
   const titled = content.kind === 'title' ? { ...kept, title: content.body.title } : kept
   const entryBody = { sender, epoch: entry.epoch, authored: draft.authored }
   await work.record(titled, outcome.accepted, { kind: 'message', body: entryBody }, { isFed: false })

@@ -60,8 +60,8 @@ export class RowCipher {
     return createHmac('sha256', this.#nameKey).update(`${table}\0`).update(key).digest().subarray(0, tagBytes)
   }
 
-  seal(table: Table, { key, value }: Row, revision: number): SealedRow {
-    const name = this.nameOf(table, key)
+  /** `name` is that of the key. */
+  seal(table: Table, { key, value }: Row, { name, revision }: { name: Uint8Array; revision: number }): SealedRow {
     const content = typeof key === 'number' ? value : encode(Keyed, { key, value })
     return { name, revision, sealed: this.sealBytes(content, aadOf(table, name, revision)) }
   }
@@ -73,17 +73,12 @@ export class RowCipher {
   }
 
   /**
-   * Adds a row to the digest of all rows, or takes it away again: the digest is the exclusive or of a keyed hash of each.
-   * It lets the start see that a row has gone, came back in an older state or lies under another name, without opening
-   * any. `end` is the last 16 bytes of what is sealed, which stand for all of it.
+   * What a row is in the digest of all rows, which is the exclusive or of a keyed hash of each. It lets the start see that a
+   * row has gone, came back in an older state or lies under another name, without opening any. `end` is the last 16 bytes
+   * of what is sealed, which stand for all of it.
    */
-  toggle(digest: Uint8Array, table: string, { name, revision, end }: RowMark): void {
-    const hash = createHmac('sha256', this.#digestKey)
-      .update(`${table}\0${revision}\0`)
-      .update(end)
-      .update(name)
-      .digest()
-    for (let i = 0; i < digestBytes; i++) digest[i] = (digest[i] ?? 0) ^ (hash[i] ?? 0)
+  hashOf(table: string, { name, revision, end }: RowMark): Uint8Array {
+    return createHmac('sha256', this.#digestKey).update(`${table}\0${revision}\0`).update(end).update(name).digest()
   }
 
   sealBytes(content: Uint8Array, aad: Uint8Array): Uint8Array {
@@ -112,6 +107,11 @@ export class RowCipher {
       throw new ClientError('damaged', `${what} is not what was stored`, { cause })
     }
   }
+}
+
+/** Adds a row's hash to the digest of all rows, or takes it away again. */
+export function toggle(digest: Uint8Array, hash: Uint8Array): void {
+  for (let i = 0; i < digestBytes; i++) digest[i] = (digest[i] ?? 0) ^ (hash[i] ?? 0)
 }
 
 function aadOf(table: Table, name: Uint8Array, revision: number): Uint8Array {

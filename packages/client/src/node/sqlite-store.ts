@@ -2,9 +2,9 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Secret } from '@messageu/e2ee'
 import { decode, encode, fixed, struct, u64 } from '@messageu/protocol'
 import { ClientError } from '../errors.ts'
-import { type Change, type Key, type Row, revisionConflict, type Store, type Table } from '../store.ts'
+import { type Change, type Key, type Row, revisionConflict, rowName, type Store, type Table } from '../store.ts'
 import { ensurePrivateFile, mustBePrivate } from './private-files.ts'
-import { digestBytes, markOf, RowCipher, type SealedRow } from './row-cipher.ts'
+import { digestBytes, markOf, RowCipher, type SealedRow, toggle } from './row-cipher.ts'
 import { damagedBy } from './sqlite-errors.ts'
 
 const format = 1
@@ -20,6 +20,13 @@ const schema = `
 
 /** The revision and the digest of all rows: sealed, so that the file is as it was left or is known to be otherwise. */
 const Head = struct({ revision: u64, digest: fixed(digestBytes) })
+/** How a row lies in the file: its name there, and what it is in the digest if it is there. */
+interface Written {
+  readonly name: Uint8Array
+  readonly hash: Uint8Array | undefined
+}
+const writtenMax = 4_096
+
 const headAad = Buffer.from('head\0')
 
 /**
@@ -34,6 +41,8 @@ export class SqliteStore implements Store {
   readonly #statements: ReturnType<typeof prepare>
   #revision = 0
   #digest = new Uint8Array(digestBytes)
+  /** Of the rows that were written last: those that every message rewrites are neither looked up nor hashed again. */
+  readonly #written = new Map<string, Written>()
 
   private constructor(file: string, database: DatabaseSync, key: Secret) {
     this.#file = file
@@ -86,6 +95,7 @@ export class SqliteStore implements Store {
       this.#statements.setHead.run(this.#cipher.sealBytes(encode(Head, { revision, digest }), headAad))
       this.#database.exec('COMMIT')
     } catch (error) {
+      this.#written.clear()
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       throw damagedBy(this.#file, error)
     }
@@ -104,21 +114,38 @@ export class SqliteStore implements Store {
   }
 
   #apply({ table, key, value }: Change, revision: number, digest: Uint8Array): void {
-    const { get, put, drop } = this.#statements
-    const name = this.#cipher.nameOf(table, key)
-    const before = get.get(table, name)
-    if (before !== undefined) this.#cipher.toggle(digest, table, markOf(sealedRow(before)))
+    const { put, drop } = this.#statements
+    const remembered = rowName(table, key)
+    const { name, hash: before } = this.#written.get(remembered) ?? this.#find(table, key)
+    this.#written.delete(remembered)
+    if (before !== undefined) toggle(digest, before)
     if (value === undefined) return void drop.run(table, name)
-    const row = this.#cipher.seal(table, { key, value }, revision)
-    this.#cipher.toggle(digest, table, markOf(row))
+    const row = this.#cipher.seal(table, { key, value }, { name, revision })
+    const hash = this.#cipher.hashOf(table, markOf(row))
+    toggle(digest, hash)
     put.run(table, name, revision, row.sealed)
+    this.#remember(remembered, { name, hash })
+  }
+
+  #find(table: Table, key: Key): Written {
+    const name = this.#cipher.nameOf(table, key)
+    const found = this.#statements.get.get(table, name)
+    return { name, hash: found && this.#cipher.hashOf(table, markOf(sealedRow(found))) }
+  }
+
+  #remember(row: string, written: Written): void {
+    this.#written.set(row, written)
+    for (const oldest of this.#written.keys()) {
+      if (this.#written.size <= writtenMax) return
+      this.#written.delete(oldest)
+    }
   }
 
   #load(): void {
     const head = this.#statements.getHead.get()
     const digest = new Uint8Array(digestBytes)
     for (const row of this.#statements.ends.iterate())
-      this.#cipher.toggle(digest, String(row.kind), markOf(sealedRow(row)))
+      toggle(digest, this.#cipher.hashOf(String(row.kind), markOf(sealedRow(row))))
     if (head === undefined) {
       if (digest.some((byte) => byte !== 0)) throw this.#damaged()
       return

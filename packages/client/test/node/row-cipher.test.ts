@@ -5,9 +5,10 @@ import { RowCipher } from '../../src/node/row-cipher.ts'
 
 const cipher = new RowCipher(new Secret(new Uint8Array(32).fill(5)))
 const row = { key: Uint8Array.of(1, 2), value: Uint8Array.of(3, 4, 5) }
+const place = { name: cipher.nameOf('pins', row.key), revision: 7 }
 
 test('K06: a sealed row opens in its own place, table and revision, and nowhere else', () => {
-  const sealed = cipher.seal('pins', row, 7)
+  const sealed = cipher.seal('pins', row, place)
   assert.deepEqual(cipher.open('pins', sealed), row)
   const damaged = { reason: 'damaged' }
   assert.throws(() => cipher.open('lists', sealed), damaged)
@@ -22,7 +23,7 @@ test('K06: a sealed row opens in its own place, table and revision, and nowhere 
 })
 
 test('the same row is sealed differently each time, under a name that another key does not give it', () => {
-  const [one, other] = [cipher.seal('pins', row, 7), cipher.seal('pins', row, 7)]
+  const [one, other] = [cipher.seal('pins', row, place), cipher.seal('pins', row, place)]
   assert.notDeepEqual(one.sealed, other.sealed)
   assert.deepEqual(one.name, other.name)
   assert.notDeepEqual(one.name, new RowCipher(new Secret(new Uint8Array(32))).nameOf('pins', row.key))
