@@ -8,6 +8,7 @@ import { orAborted } from '../waiting.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow } from './rows.ts'
+import { within } from './within.ts'
 import type { Work } from './work.ts'
 
 /** What a commit is to do, and the accounts whose devices it concerns. */
@@ -34,7 +35,7 @@ export async function commit(
   { signal }: Wait,
 ): Promise<'done' | 'unneeded'> {
   for (let attempt = 0; attempt < limits.commitAttempts; attempt++) {
-    await desk.bell.until(async () => (await look(desk).pending(conversation)) === undefined, signal)
+    await arrival(desk, async () => (await look(desk).pending(conversation)) === undefined, { signal })
     const submitted = await submit(desk, conversation, planning, { signal })
     if (submitted === 'unneeded') return 'unneeded'
     if (submitted === 'busy') continue
@@ -53,11 +54,12 @@ export async function commit(
 async function catchUp(desk: Desk, conversation: ConversationId, current: Current, signal: AbortSignal): Promise<void> {
   if (current.kind !== 'epoch') return
   const { generation, epoch } = current.body
-  await desk.bell.until(async () => {
+  const isThere = async (): Promise<boolean> => {
     const row = await rowOf(desk, conversation)
     if (row === undefined || row.standing.kind !== 'active') return true
     return row.generation > generation || (row.generation === generation && row.epoch >= epoch)
-  }, signal)
+  }
+  await arrival(desk, isThere, { signal })
 }
 
 async function submit(
@@ -111,10 +113,17 @@ export async function newestLists(work: Work, accounts: readonly AccountId[]): P
 
 /** An accepted commit takes effect at its place in the sequence. */
 async function effect(desk: Desk, conversation: ConversationId, { id }: Place, signal: AbortSignal): Promise<void> {
-  await desk.bell.until(async () => {
+  const hasCome = async (): Promise<boolean> => {
     const pending = await look(desk).pending(conversation)
     return pending === undefined || !sameBytes(pending.id, id)
-  }, signal)
+  }
+  await arrival(desk, hasCome, { signal })
+}
+
+/** A server that accepts a commit and does not deliver it is not waited for. */
+async function arrival(desk: Desk, holds: () => Promise<boolean>, wait: Wait): Promise<void> {
+  if (await within(desk, limits.placeMs, holds, wait)) return
+  throw new ClientError('lost', 'an accepted change has not come back yet: it takes effect when it does')
 }
 
 /** Nothing was staged. Never leaves this file. */

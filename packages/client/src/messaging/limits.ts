@@ -32,6 +32,8 @@ export const messagingLimits = {
   generationsBehindMax: 64,
   /** How long whoever has opened a conversation has to bring the other side in. */
   openingMs: 10_000,
+  /** How long an accepted commit may take to its place in the sequence before nobody waits for it. */
+  placeMs: 60_000,
   /** Between two attempts at a duty that has failed. */
   dutyRetryMs: 5_000,
   dutyRetryMaxMs: 600_000,

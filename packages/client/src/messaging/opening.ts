@@ -8,6 +8,7 @@ import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate } from './renewing.ts'
+import { within } from './within.ts'
 import { write } from './writing.ts'
 
 /**
@@ -75,17 +76,9 @@ export async function enterOpened(
   await regenerate(desk, conversation, { purpose, signal })
 }
 
-async function isBroughtIn(desk: Desk, conversation: ConversationId, { signal }: Wait): Promise<boolean> {
-  const over = new AbortController()
-  using _timer = desk.clock.after(limits.openingMs, () => over.abort())
-  try {
-    const here = async (): Promise<boolean> => (await look(desk).conversation(conversation))?.standing.kind === 'active'
-    await desk.bell.until(here, AbortSignal.any([signal, over.signal]))
-    return true
-  } catch (error) {
-    if (over.signal.aborted && !signal.aborted) return false
-    throw error
-  }
+function isBroughtIn(desk: Desk, conversation: ConversationId, wait: Wait): Promise<boolean> {
+  const isHere = async (): Promise<boolean> => (await look(desk).conversation(conversation))?.standing.kind === 'active'
+  return within(desk, limits.openingMs, isHere, wait)
 }
 
 const never = new AbortController().signal

@@ -6,6 +6,7 @@ import { orAborted } from '../waiting.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow, Person } from './rows.ts'
+import { within } from './within.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
 
@@ -18,14 +19,16 @@ interface Shown {
 
 /**
  * Takes this device's place in a conversation again, or its first if its account is there already: by a commit from
- * outside on the newest public state. `refused` if that state does not hold or the account has no place. CONVERSATIONS D 3
+ * outside on the newest public state. `refused` if that state does not hold, the account has no place, or the server does
+ * not deliver what it has accepted. CONVERSATIONS D 3
  */
 export async function rejoin(desk: Desk, conversation: ConversationId, { signal }: Wait): Promise<'done' | 'refused'> {
   await know(desk, conversation)
   const own = desk.tools.me.self.account
   await desk.tools.lists.refresh(desk.store, own, { asker: desk.session.asker, signal })
   for (let attempt = 0; attempt < limits.commitAttempts; attempt++) {
-    await desk.bell.until(async () => (await look(desk).pending(conversation)) === undefined, signal)
+    const isFree = async (): Promise<boolean> => (await look(desk).pending(conversation)) === undefined
+    if (!(await within(desk, limits.placeMs, isFree, { signal }))) return 'refused'
     if (attempt > 0 && (await rowOf(desk, conversation))?.standing.kind === 'active') return 'done'
     const shown = await read(desk, conversation, { signal })
     if (shown === undefined) return 'refused'
@@ -34,11 +37,12 @@ export async function rejoin(desk: Desk, conversation: ConversationId, { signal 
     if (submitted === undefined) return 'refused'
     const outcome = await orAborted(submitted.outcome, signal)
     if (outcome.kind === 'accepted') {
-      await desk.bell.until(async () => {
+      const { id } = submitted.place
+      const hasCome = async (): Promise<boolean> => {
         const pending = await look(desk).pending(conversation)
-        return pending === undefined || !sameBytes(pending.id, submitted.place.id)
-      }, signal)
-      return 'done'
+        return pending === undefined || !sameBytes(pending.id, id)
+      }
+      return (await within(desk, limits.placeMs, hasCome, { signal })) ? 'done' : 'refused'
     }
     if (outcome.error.retry !== 'changed') return 'refused'
   }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Delivery, DeviceId } from '@messageu/protocol/v3'
+import { ClientError } from '../../src/errors.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
+import { spoil } from './spoiling.ts'
 import { still } from './stillness.ts'
 
 const dayMs = 86_400_000
@@ -39,6 +41,8 @@ describe('S06: members who are given different commits for one epoch', () => {
     for (const { identity } of apart)
       for (const [i, parts] of kept.entries())
         world.server.slip(identity.device, { ...parts, sequence: newest + 1 + i })
+    const ledger = world.server.ledger(group)
+    if (ledger !== undefined) ledger.sequence = newest + kept.length
     await world.pass(180_000)
     for (const each of apart) {
       assert.ok(each.told('fork').length > 0, `${each.name} is not told`)
@@ -78,5 +82,38 @@ describe('S07: a server that withholds commits from one member', () => {
     assert.equal(bob.told('stuck').length, 1)
     assert.deepEqual(await bob.members(group), ['alice', 'bob'])
     assert.ok((await bob.texts('#team')).includes('are we alone?'))
+  })
+
+  test('its own: whoever waits for it is told, and nothing else is held up', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const [dark, light] = [await world.group(alice, 'dark', bob), await world.group(alice, 'light', bob)]
+    const { stop } = spoil(world, bob, ['commit'])
+    for (const group of [dark, light]) {
+      await bob.client.sendTo(group, { text: 'before' }, { signal: never })
+      world.clock.jump(8 * dayMs)
+      bob.client.sendTo(group, { text: 'never' }, { signal: never }).catch(() => {})
+    }
+    await world.pass(100)
+    stop()
+    assert.ok(alice.told('stuck').length >= 2)
+    world.server.twist = (to, parts) => {
+      const isDark = parts.conversation !== undefined && same(parts.conversation, dark)
+      return isDark && same(to, alice.identity.device) && parts.kind === 'commit' ? [] : [parts]
+    }
+    await world.pass(10 * 60_000)
+    assert.equal((await alice.client.describe(light))?.standing, 'active')
+    await assert.rejects(world.over(alice.client.addPeople('#dark', ['carol'], { signal: never })), ClientError)
+    world.server.twist = undefined
+    await world.pass(30 * 60_000)
+    for (const text of ['is anything missing?', 'here again']) {
+      for (const group of [dark, light]) await alice.sayTo(group, text)
+      await world.pass(30 * 60_000)
+    }
+    for (const title of ['#dark', '#light']) {
+      assert.equal((await alice.client.conversation(title)).standing, 'active')
+      assert.ok((await bob.texts(title)).includes('here again'), title)
+    }
   })
 })
