@@ -2,6 +2,7 @@ import { type Content, view } from '@messageu/e2ee/conversation'
 import { type AccountId, type ConversationId, toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../errors.ts'
 import type { Outcome, Place } from '../outbox.ts'
+import { orAborted } from '../waiting.ts'
 import { commit } from './commits-out.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { gather } from './gathering.ts'
@@ -18,6 +19,8 @@ export class Sending {
   readonly #compared = new Map<string, number>()
   /** Messages of this session since the last update of the own leaf. */
   readonly #posted = new Map<string, { readonly updatedAt: number; readonly count: number }>()
+  /** When all that was posted before has had its turn, by conversation. Never rejects. */
+  readonly #turns = new Map<string, Promise<void>>()
 
   constructor(desk: Desk) {
     this.#desk = desk
@@ -36,7 +39,7 @@ export class Sending {
   ): Promise<{ place: Place; outcome: Promise<Outcome> }> {
     const desk = this.#desk
     for (;;) {
-      await this.#ready(conversation, wait)
+      await this.#inTurn(conversation, wait, () => this.#ready(conversation, wait))
       try {
         return await desk.session.submit(async (place, rows) => {
           const draft = await draftMessage(look(desk, rows), conversation, { place, content })
@@ -47,6 +50,18 @@ export class Sending {
         if (!(error instanceof NotGathered)) throw error
       }
     }
+  }
+
+  /** One after the other in each conversation: what is posted at the same time keeps its order. */
+  async #inTurn(conversation: ConversationId, { signal }: Wait, work: () => Promise<void>): Promise<void> {
+    const name = toBase64url(conversation)
+    const before = this.#turns.get(name) ?? Promise.resolve()
+    const turn = orAborted(before, signal).then(work)
+    const over = Promise.allSettled([before, turn]).then(() => {
+      if (this.#turns.get(name) === over) this.#turns.delete(name)
+    })
+    this.#turns.set(name, over)
+    await turn
   }
 
   /**
@@ -69,7 +84,9 @@ export class Sending {
       await perform(desk, conversation, { delisted, departed, missing: [] }, wait)
       this.#compared.set(name, (await rowOf(desk, conversation))?.epoch ?? 0)
     }
-    if (isDue(row, this.#sinceUpdate(row), desk.clock.nowMs())) await update(desk, conversation, wait)
+    if (!isDue(row, this.#sinceUpdate(row), desk.clock.nowMs())) return
+    await update(desk, conversation, wait)
+    this.#posted.delete(name)
   }
 
   /** Messages since the last update, those included that have no answer yet. The one to come is counted. */
