@@ -4,7 +4,7 @@ import { sameBytes } from '../bytes.ts'
 import type { RequestOf } from '../wire.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
-import { admit, requestsBy } from './requests.ts'
+import { admit, requestsBy, withdraw } from './requests.ts'
 import type { ConversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import { write } from './writing.ts'
@@ -24,6 +24,7 @@ export async function judge(
   await write(desk, async (work) => {
     const contact = await work.contact(account)
     if (contact !== undefined) work.putContact({ ...contact, standing })
+    await withdraw(work, account)
   })
   for (const row of await requestsBy(look(desk), account))
     await (verdict === 'accept' ? write(desk, (work) => admit(work, row)) : decline(desk, row, wait))

@@ -1,8 +1,8 @@
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { rowsOf } from '../rows.ts'
+import { dropRow, rowsOf } from '../rows.ts'
 import { feeding } from './feed.ts'
-import { type ConversationRow, conversationRow } from './rows.ts'
+import { type ConversationRow, conversationRow, feedRow } from './rows.ts'
 import { historyKey, type Work } from './work.ts'
 
 /** A stranger may have sent this much at the most. CONVERSATIONS C 11 */
@@ -14,6 +14,14 @@ export async function requestsBy(work: Work, account: AccountId): Promise<readon
   for await (const { row } of rowsOf(work.stored, conversationRow))
     if (row.standing.kind === 'request' && sameBytes(row.standing.body.by, account)) found.push(row)
   return found
+}
+
+/** The user has decided about an account: whoever has not read yet that it asks need not read it any more. */
+export async function withdraw(work: Work, account: AccountId): Promise<void> {
+  for await (const { key, row } of rowsOf(work.stored, feedRow)) {
+    if (row.kind !== 'told' || row.body.told.kind !== 'request' || typeof key !== 'number') continue
+    if (sameBytes(row.body.told.body.account, account)) work.store.put(dropRow(feedRow, key))
+  }
 }
 
 /** The user takes part from now on: what was said while it was a request is shown. */

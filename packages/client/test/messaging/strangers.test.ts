@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode, encode } from '@messageu/protocol'
 import { DeliveredCommit } from '@messageu/protocol/v3'
+import { Client } from '../../src/messaging/client.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
@@ -36,4 +37,29 @@ describe('S09: what strangers bring somebody into', () => {
     assert.deepEqual(mallory.heard, ['hello'])
     await still()
   })
+})
+
+describe('whoever decides about a request before having read of it', () => {
+  for (const verdict of ['accept', 'refuse'] as const)
+    test(`reads no more that somebody wants to write: ${verdict}`, async () => {
+      await using world = await MessagingWorld.start()
+      const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+      await bob.goOffline()
+      await alice.say('bob', 'may I?')
+      await carol.say('bob', 'may I as well?')
+      const { store } = bob
+      await using client = await Client.connect({ store, world: world.world, signal: never })
+      await world.over(client.caughtUp({ signal: never }))
+      await world.over(client.judge('alice', verdict, { signal: never }))
+      const [told = []] = await Array.fromAsync(client.arrivals({ signal: never, untilCaughtUp: true }))
+      const texts = told.flatMap((each) =>
+        each.kind === 'message' && each.content.kind === 'text' ? each.content.body.text : [],
+      )
+      assert.deepEqual(texts, verdict === 'accept' ? ['may I?'] : [])
+      const asking = told.flatMap((each) => (each.kind === 'told' && each.told.kind === 'request' ? each.names : []))
+      assert.deepEqual(
+        asking.map(({ name }) => name),
+        ['carol'],
+      )
+    })
 })
