@@ -71,6 +71,8 @@ export interface Step {
   readonly trims?: readonly { readonly box: number; readonly through: number }[]
   /** A device has taken everything up to and including a position. Never goes back. */
   readonly acknowledged?: { readonly device: number; readonly through: number }
+  /** The time that its messages get; that at which it is written, unless somebody was told another one. */
+  readonly at?: number
 }
 
 /** Where the messages of a step were put, in the step's order, and when. */

@@ -70,7 +70,7 @@ export class MemoryArchive implements Archive {
     const { messages = [] } = step
     this.#mustBeOpen()
     this.#mustBeAccepted(step)
-    const at = this.#nowMs()
+    const at = step.at ?? this.#nowMs()
     const positions = messages.map(() => this.#positions.next())
     for (const { id, sent } of messages) if (sent) this.#sendsOf(sent.device).begin({ ...sent, id, position: 0, at: 0 })
     await Promise.resolve() // as in any archive, others may look before the step is durable

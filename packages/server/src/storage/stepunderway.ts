@@ -95,8 +95,8 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
 
   write(place: number): void {
     const { writer, positions, nowMs } = this.#way
-    const { messages } = this.#step
-    this.at = Math.floor(nowMs())
+    const { messages, at } = this.#step
+    this.at = at ?? Math.floor(nowMs())
     if (messages !== undefined) this.positions = messages.map(() => positions.next())
     this.#place = place
     writeStep(writer.ring, place, this, this.#placed, this)

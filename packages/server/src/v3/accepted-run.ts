@@ -77,7 +77,7 @@ export class AcceptedRun implements Told {
 
   /** Nothing may have been waited for since the first was added. */
   call(): void {
-    this.#parts.shelf.append(this.#conversation, this.#messages, this)
+    this.#parts.shelf.append(this.#conversation, { messages: this.#messages, at: this.#at }, this)
   }
 
   durable(stepped: Stepped): void {

@@ -114,7 +114,8 @@ export async function commit(
       { sequence, position: archive.position, isRead: ({ until }) => until < oldest },
     )
     const postings = postingsOf(conversation, device, request, { next, treeHash })
-    for (const { letter } of postings) letter.accept(sequence, parts.clock.nowMs())
+    const now = parts.clock.nowMs()
+    for (const { letter } of postings) letter.accept(sequence, now)
     const bytes = postings.reduce((sum, { content }) => sum + content.length, 0)
     ledger.mustHaveRoom(conversation.number, bytes, 'commit')
     const sent = { device: device.number, number, conversation: conversation.number, sequence, digest }
@@ -129,7 +130,7 @@ export async function commit(
       const { positions, at } = await shelf.change(
         conversation,
         { state: next, sequence },
-        { objects: handshakeObjects(conversation, request, next), messages },
+        { objects: handshakeObjects(conversation, request, next), messages, at: now },
         (positions) => {
           for (const [i, { letter, into, recipients }] of postings.entries())
             deliveries.arrived(letter, positions[i] as number, into, recipients) // one for each message

@@ -33,6 +33,12 @@ export interface Advance {
   readonly sequence: number
 }
 
+/** Messages that were accepted in one go, and when: that is their time wherever it is told. */
+interface AppendedTogether {
+  readonly messages: readonly BoxMessage[]
+  readonly at: number
+}
+
 /**
  * The conversations that were used lately, as they are with every step that is under way. What is decided on them is
  * decided and called in one go; a step that fails takes back what it did, and whatever was built on it.
@@ -107,12 +113,12 @@ export class Shelf {
   }
 
   /** Puts messages at the next sequences of a conversation: its state stays. */
-  append(conversation: Conversation, messages: readonly BoxMessage[], told: Told): void {
+  append(conversation: Conversation, { messages, at }: AppendedTogether, told: Told): void {
     assert(this.holds(conversation), 'nothing was waited for since the decision')
     const appending = new Appending(this, conversation, told)
     conversation.sequence += messages.length
     conversation.underWay += 1
-    this.#archive.take({ messages }, appending)
+    this.#archive.take({ messages, at }, appending)
   }
 
   appended({ conversation, sequence }: Appending, count: number): void {

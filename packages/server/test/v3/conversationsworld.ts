@@ -307,6 +307,8 @@ export class ConversationsWorld implements AsyncDisposable {
   isChargeRefused = false
   sessions = new OpenSessions()
   wallMs = 1_700_000_000_000
+  /** By how much the wall clock goes on whenever somebody looks at it. */
+  tickMs = 0
   runMs = 0
   /** Steps of the archive that are to fail, by what they hold. */
   failing: (step: Step) => boolean = () => false
@@ -322,7 +324,7 @@ export class ConversationsWorld implements AsyncDisposable {
     wishes: ArchiveWishes = {},
   ): Promise<ConversationsWorld> {
     let world: ConversationsWorld | undefined
-    const archives = await startArchive(kind, { nowMs: () => world?.wallMs ?? 0, ...wishes })
+    const archives = await startArchive(kind, { nowMs: () => world?.look() ?? 0, ...wishes })
     world = new ConversationsWorld(archives, options)
     await world.#begin()
     return world
@@ -412,6 +414,11 @@ export class ConversationsWorld implements AsyncDisposable {
     return this.archive.countOf(boxes.application) + this.archive.countOf(boxes.handshake)
   }
 
+  look(): number {
+    this.wallMs += this.tickMs
+    return this.wallMs
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#open?.[Symbol.dispose]()
     await this.#archives[Symbol.asyncDispose]()
@@ -429,7 +436,7 @@ export class ConversationsWorld implements AsyncDisposable {
         ofAccount: (account) => this.sessions.ofAccount(account),
         count: 0,
       },
-      clock: { nowMs: () => this.wallMs, monotonicMs: () => this.runMs },
+      clock: { nowMs: () => this.look(), monotonicMs: () => this.runMs },
       schedule: () => () => {},
       ...this.#options,
     })

@@ -82,6 +82,26 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal((await alice.ask('read-state', { conversation })).sequence, 4)
     })
 
+    test('a message and a commit have one time: in the answer, in the next one, and where they are delivered', async () => {
+      await using pairing = await pair(kind)
+      const { world, alice, bob, conversation } = pairing
+      await bob.connect()
+      world.tickMs = 1
+      const message = alice.message(conversation, 'when?')
+      const sent = await alice.ask('send', message)
+      const committed = await alice.commit(conversation, [alice, bob])
+      const told = [sent, committed].map(({ at }) => at)
+      await until(() => bob.line.heard.some(({ sequence }) => sequence === committed.sequence))
+      const heard = bob.line.heard.filter(({ sequence }) => sequence >= sent.sequence)
+      assert.deepEqual(
+        heard.map(({ at }) => at),
+        told,
+      )
+      assert.deepEqual(await alice.ask('send', message), sent)
+      await world.restart([bob])
+      assert.deepEqual(await alice.ask('send', message), sent)
+    })
+
     test('N06: a send that is repeated is answered as before, at once, later and after a restart', async () => {
       await using pairing = await pair(kind)
       const { world, alice, bob, conversation } = pairing
