@@ -159,7 +159,7 @@ export const accountKeys = { account: 0, registration: 1, recovery: 2, linking: 
 
 // ─── where sending and delivery stand ───
 
-export const progressKeys = { sending: 0, delivery: 1, pins: 2, counters: 3 } as const
+export const progressKeys = { sending: 0, delivery: 1, pins: 2, counters: 3, opened: 4 } as const
 export const sendingRow = { table: 'progress', codec: struct({ nextNumber: u64 }) } as const
 /** Everything up to `through` is stored; positions mean something within one incarnation only. Protocol 3 §3.1 */
 export const deliveryRow = { table: 'progress', codec: struct({ incarnation: Incarnation, through: u64 }) } as const

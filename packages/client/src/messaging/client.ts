@@ -25,6 +25,7 @@ import { Lists } from './lists.ts'
 import { amongOwn } from './managing.ts'
 import { meOf, Reader } from './reader.ts'
 import { receiverOf } from './receive.ts'
+import { comeBack } from './returning.ts'
 import { senderOf } from './sender.ts'
 import { Sending } from './sending.ts'
 import type { Tools } from './work.ts'
@@ -127,7 +128,7 @@ export class Client implements AsyncDisposable {
     await session.ready(options)
     await tools.lists.refresh(store, account.identity.account, { asker: session.asker, signal })
     await discover(desk, account, { signal })
-    if (tends) await keeper.opened()
+    await (tends ? keeper.opened() : comeBack(desk))
     const client = new Client(account, { desk, sending, keeper, life })
     client.#held = opening.move()
     return client

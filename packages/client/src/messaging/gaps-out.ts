@@ -26,13 +26,17 @@ export async function explainGaps(
   const now = desk.clock.nowMs()
   for (const gap of gaps.filter(({ since }) => Math.abs(now - since) >= limits.gapMs)) {
     const explained = await explain(desk, { conversation, ...gap }, { signal })
-    await write(desk, (work) => show(work, conversation, explained))
+    await write(desk, (work) => showGaps(work, conversation, explained))
   }
   const left = (await rowOf(desk, conversation))?.gaps ?? []
   return left.length > 0 ? limits.gapMs : undefined
 }
 
-async function show(work: Work, conversation: ConversationId, explained: readonly Explained[]): Promise<void> {
+export async function showGaps(
+  work: Work,
+  conversation: ConversationId,
+  explained: readonly Explained[],
+): Promise<ConversationRow | undefined> {
   let row = await work.conversation(conversation)
   for (const each of explained) {
     if (row === undefined || each.why === 'waiting') continue
@@ -44,6 +48,7 @@ async function show(work: Work, conversation: ConversationId, explained: readonl
       row = await work.record(row, { sequence: from, at: work.nowMs }, { kind: 'gap', body }, { isFed: true })
     }
   }
+  return row
 }
 
 /** What is still missing of a range: what has its place in the history is not. */
@@ -63,7 +68,7 @@ async function isSending({ store }: Desk, conversation: ConversationId): Promise
 }
 
 /** A server that refuses to say, or says it of other places, has lost them as far as anybody here can tell. */
-async function explain(
+export async function explain(
   desk: Desk,
   { conversation, from, through }: Range & Pick<ConversationRow, 'conversation'>,
   { signal }: Wait,

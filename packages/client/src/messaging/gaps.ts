@@ -1,4 +1,5 @@
-import type { Gap, Range } from './rows.ts'
+import { messagingLimits as limits } from './limits.ts'
+import type { ConversationRow, Gap, Range } from './rows.ts'
 
 // Sequences that are missing, as ranges that do not overlap.
 
@@ -28,4 +29,13 @@ export function without(gaps: readonly Gap[], sequence: number): readonly Gap[] 
 
 function nonEmpty(gap: Gap): readonly Gap[] {
   return gap.from <= gap.through ? [gap] : []
+}
+
+/** The row with one gap more, as far as its places are not known otherwise: one's own messages have places too. */
+export function missing(row: ConversationRow, { from, through, since }: Gap): ConversationRow {
+  const { gaps, transcript } = row
+  const own = transcript.ahead.map(({ sequence }) => sequence)
+  const unknown = nonEmpty({ from: Math.max(from, transcript.seen.sequence + 1), through, since })
+  const found = own.reduce(without, unknown)
+  return found.length === 0 ? row : { ...row, gaps: [...gaps, ...found].slice(-limits.gapsMax) }
 }

@@ -14,6 +14,7 @@ import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { compareEpoch, mayRenewInMs, mend } from './mending.ts'
 import { keepPackages } from './packages.ts'
+import { comeBack } from './returning.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
 import { type Sending, update } from './sending.ts'
 import { perform, wanted } from './tending.ts'
@@ -56,6 +57,7 @@ export class Keeper implements AsyncDisposable {
   /** A session is open: whatever was missed is looked for. */
   async opened(): Promise<void> {
     this.#packagesDueMs = 0
+    await comeBack(this.#desk)
     await this.#lookAtAll()
   }
 
@@ -210,7 +212,7 @@ export class Keeper implements AsyncDisposable {
   /** Milliseconds until it is to be looked at again, if it is. */
   async #tend(conversation: ConversationId): Promise<number | undefined> {
     const before = await rowOf(this.#desk, conversation)
-    if (before?.isDoubted) await compareEpoch(this.#desk, conversation, this.#wait)
+    if (before?.isDoubted && !(await compareEpoch(this.#desk, conversation, this.#wait))) return limits.gapMs
     const row = await rowOf(this.#desk, conversation)
     switch (row?.standing.kind) {
       case 'active':

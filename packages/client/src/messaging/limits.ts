@@ -15,6 +15,8 @@ export const messagingLimits = {
   gapsMax: 64,
   /** How long what is missing may still come before anybody asks for it. */
   gapMs: 5_000,
+  /** How often it is written down that a session was opened. */
+  openedEveryMs: 86_400_000,
   /** Messages of one device and one conversation that may come in another order than they were sent. */
   seenWindow: 256,
   /** Places of one conversation in the history. */

@@ -1,10 +1,13 @@
 import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
+import { missing } from './gaps.ts'
+import { explain, showGaps } from './gaps-out.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate, renew } from './renewing.ts'
 import type { ConversationRow } from './rows.ts'
+import { getStuck } from './stuck.ts'
 import { write } from './writing.ts'
 
 /**
@@ -50,23 +53,46 @@ function repairMs({ tools }: Desk): number {
 }
 
 /**
- * After the server was restored: a conversation of which it has lost commits cannot go on, and is begun anew at once.
- * CONVERSATIONS C 7
+ * After the server was restored, or this device was away for long: a conversation of which the server has lost commits
+ * cannot go on, and is begun anew at once; where commits have expired, this device rejoins. Whether that is known now:
+ * what still waits for this device may tell more. CONVERSATIONS C 7, C 10
  */
-export async function compareEpoch(desk: Desk, conversation: ConversationId, { signal }: Wait): Promise<void> {
-  const shown = await desk.session.request('read-state', { conversation }, { signal })
-  await write(desk, async (work) => {
+export async function compareEpoch(desk: Desk, conversation: ConversationId, wait: Wait): Promise<boolean> {
+  const shown = await desk.session.request('read-state', { conversation }, wait)
+  const before = await rowOf(desk, conversation)
+  if (before === undefined) return true
+  const hasLost = isBehind(shown, before)
+  const undelivered = { from: before.received + 1, through: shown.sequence }
+  // after a restore everything comes again, and says by itself what is missing
+  const isAway = !hasLost && before.received > 0
+  const explained = isAway ? await explain(desk, { conversation, ...undelivered }, wait) : []
+  if (explained.some(({ why }) => why === 'waiting')) return false
+  return write(desk, async (work) => {
     const row = await work.conversation(conversation)
-    if (row === undefined || !row.isDoubted) return
-    const hasLost =
-      shown.generation < row.generation || (shown.generation === row.generation && shown.epoch < row.epoch)
+    if (row === undefined || !row.isDoubted) return true
+    if (row.received !== before.received) return false
+    const received = isAway ? Math.max(row.received, shown.sequence) : row.received
+    const holes = explained.filter(({ why }) => why !== 'not-addressed')
+    work.put(
+      holes.reduce<ConversationRow>((known, hole) => missing(known, { ...hole, since: work.nowMs }), {
+        ...row,
+        received,
+        isDoubted: false,
+      }),
+    )
+    const sure = (await showGaps(work, conversation, holes)) ?? row
+    if (!hasLost && !(isAway && isBehind(row, shown))) return true
+    const why = hasLost ? 'the server has lost commits' : 'commits have expired'
+    const stuck = await getStuck(work, sure, { epoch: row.epoch, why })
+    if (!hasLost || stuck.standing.kind !== 'stuck') return true
     const since = work.nowMs - repairMs(desk)
-    const body = { since, epoch: row.epoch, by: undefined, why: 'the server has lost commits' }
-    const standing = hasLost && row.standing.kind === 'active' ? ({ kind: 'stuck', body } as const) : row.standing
-    work.put({ ...row, standing, isDoubted: false })
-    if (standing !== row.standing)
-      await work.tell({ kind: 'stuck', body: { conversation, by: undefined, why: body.why } })
+    work.put({ ...stuck, standing: { kind: 'stuck', body: { ...stuck.standing.body, since } } })
+    return true
   })
+}
+
+function isBehind(one: Pick<ConversationRow, 'generation' | 'epoch'>, other: typeof one): boolean {
+  return one.generation < other.generation || (one.generation === other.generation && one.epoch < other.epoch)
 }
 
 async function report(

@@ -4,10 +4,10 @@ import type { Receiver } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
 import type { Change, RowStore, Store } from '../store.ts'
 import { takeCommit } from './commits-in.ts'
-import { isInside, without } from './gaps.ts'
+import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
-import { type ConversationRow, conversationRow, type Gap } from './rows.ts'
+import { type ConversationRow, conversationRow } from './rows.ts'
 import { takeWelcome } from './welcomes-in.ts'
 import { type Tools, Work } from './work.ts'
 
@@ -66,11 +66,6 @@ async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void>
 
 /** What lies between what was received before and now was not delivered: somebody asks why. Protocol 3 §7.4 */
 function withGap(row: ConversationRow, { before, nowMs }: { before: number; nowMs: number }): ConversationRow {
-  const { received, gaps, standing, transcript } = row
-  if (before === 0 || standing.kind === 'removed') return row
-  const from = Math.max(before, transcript.seen.sequence) + 1
-  if (from >= received) return row
-  const own = transcript.ahead.map(({ sequence }) => sequence)
-  const found = own.reduce(without, [{ from, through: received - 1, since: nowMs }] as readonly Gap[])
-  return { ...row, gaps: [...gaps, ...found].slice(-limits.gapsMax) }
+  if (before === 0 || row.standing.kind === 'removed') return row
+  return missing(row, { from: before + 1, through: row.received - 1, since: nowMs })
 }

@@ -104,7 +104,7 @@ export const conversationRow = {
     isUnseen: bool,
     /** The newest Welcomes that have brought it in: what comes again is nothing. */
     welcomes: list(Hash, { max: limits.welcomesRemembered }),
-    /** Whether the server may have lost commits: it was restored, and nobody has compared the epochs yet. */
+    /** Whether commits may be lost: the server was restored or this device was away for long, and nobody has compared. */
     isDoubted: bool,
     /** Whom this device still has to bring in, having begun it: nothing is sent before. CONVERSATIONS C 1, D 4 */
     awaited: list(AccountId, { max: protocol.devicesPerConversationMax }),
@@ -334,3 +334,6 @@ export const countersRow = {
   }),
 } as const
 export type Counters = Infer<(typeof countersRow)['codec']>
+
+/** When a session was last opened, to a day. */
+export const openedRow = { table: 'progress', codec: struct({ at: u64 }) } as const

@@ -57,6 +57,7 @@ export class Ledger {
   #groupInfo: Uint8Array = new Uint8Array()
   #tree: Uint8Array = new Uint8Array()
   readonly #log: Placed[] = []
+  readonly #expired = new Set<string>()
   /** One tree is kept, as a good server does. */
   readonly #ownerOf: OwnerOf
 
@@ -94,6 +95,7 @@ export class Ledger {
     other.#groupInfo = this.#groupInfo
     other.#tree = this.#tree
     other.#log.push(...this.#log)
+    for (const each of this.#expired) other.#expired.add(each)
     return other
   }
 
@@ -193,13 +195,26 @@ export class Ledger {
     return { conversation: this.conversation, generation, isNew: true }
   }
 
+  /** What waited for a device for too long. Protocol 3 §7.5 */
+  expire(device: string, sequence: number): void {
+    this.#expired.add(`${device}/${sequence}`)
+  }
+
   /** Why these were not delivered to the device. */
-  explain({ device }: Asking, { from, through }: RequestOf<'explain'>): ResponseOf<'explain'> {
+  explain(
+    { device }: Asking,
+    { from, through }: RequestOf<'explain'>,
+    isWaiting: (sequence: number) => boolean,
+  ): ResponseOf<'explain'> {
     const name = toBase64url(device)
-    const gaps: { from: number; through: number; why: 'not-addressed' | 'acknowledged' }[] = []
+    const reason = (sequence: number) => {
+      if (!this.#log[sequence - 1]?.to.includes(name)) return 'not-addressed'
+      if (this.#expired.has(`${name}/${sequence}`)) return 'expired'
+      return isWaiting(sequence) ? 'waiting' : 'acknowledged'
+    }
+    const gaps: { from: number; through: number; why: ReturnType<typeof reason> }[] = []
     for (let sequence = from; sequence <= Math.min(through, this.sequence); sequence++) {
-      const placed = this.#log[sequence - 1]
-      const why = placed?.to.includes(name) ? 'acknowledged' : 'not-addressed'
+      const why = reason(sequence)
       const last = gaps.at(-1)
       if (last?.why === why) last.through = sequence
       else if (gaps.length < limits.pageMax) gaps.push({ from: sequence, through: sequence, why })

@@ -102,7 +102,12 @@ export class MessagingServer extends FakeServer {
         this.#notify(ledger.roster, { kind: 'stuck', body: { conversation, generation, epoch, device } }, device)
         return undefined
       },
-      explain: (request) => this.#partaken(asking(), request.conversation).explain(asking(), request),
+      explain: (request) => {
+        const { waiting } = this.mailbox(session.proved())
+        const isWaiting = (sequence: number) =>
+          waiting.some((each) => each.sequence === sequence && same(each.conversation, request.conversation))
+        return this.#partaken(asking(), request.conversation).explain(asking(), request, isWaiting)
+      },
       requests: () => this.#requests.get(toBase64url(asking().account)) ?? [],
       judge: ({ account, verdict }) => this.#judge(asking(), account, verdict),
     }
@@ -147,6 +152,17 @@ export class MessagingServer extends FakeServer {
       this.mailboxes.clear()
       for (const { name, acknowledged, waiting } of boxes) this.mailboxes.set(name, { acknowledged, waiting })
       for (const session of this.sessions) session.cut()
+    }
+  }
+
+  /** Forgets what has waited for too long. Protocol 3 §7.5 */
+  expire(): void {
+    for (const [device, { waiting }] of this.mailboxes) {
+      const isOld = ({ kind, at }: Delivery): boolean =>
+        this.nowMs() - at > (kind === 'application' ? limits.retentionMs : limits.handshakeRetentionMs)
+      for (const { kind, conversation, sequence } of waiting.filter(isOld))
+        if (kind !== 'welcome') this.ledgers.get(toBase64url(conversation))?.expire(device, sequence)
+      waiting.splice(0, waiting.length, ...waiting.filter((each) => !isOld(each)))
     }
   }
 
