@@ -115,6 +115,33 @@ describe('on a server of its own', () => {
     assert.equal((await cli(['alarms'])).out, '')
   })
 
+  test('G06: a message for somebody who is in version 2 only is refused with that reason, and sent in no other way', async () => {
+    await using folder = await temporaryFolder('memory')
+    await using server = await ServerProcess.start({ folder: folder.of('server') })
+    const cli = shell(folder, server.link)
+    const { host, port } = server.address
+    const v2 = (...args: string[]) =>
+      cli(['v2', ...args, '--dir', folder.of('old'), '--server', `${host}:${port}`, '--json'])
+    assert.equal((await cli(['register', 'alice'])).code, 0)
+    assert.equal((await v2('register', 'bob')).code, 0)
+    const attempts = [
+      { args: ['send', 'bob', 'in the clear?'], code: 6 },
+      { args: ['chat', 'bob'], code: 0 }, // says what became of each line, and goes on
+      { args: ['group', 'create', 'mixed', 'bob'], code: 6 },
+      { args: ['verify', 'bob'], code: 6 },
+      { args: ['people', 'bob'], code: 6 },
+    ]
+    for (const { args, code } of attempts) {
+      const refused = await cli([...args, '--json'], 'in the clear?\n')
+      const said = events(refused).at(-1)
+      assert.deepEqual([refused.code, said?.code], [code, 'unknown-person'], args.join(' '))
+      assert.match(String(said?.try), /version 2 is not reached from here/)
+    }
+    assert.equal((await cli(['conversations'])).out, '', 'no mixed group was begun')
+    const got = await v2('read')
+    assert.deepEqual([got.code, got.out.includes('in the clear?')], [0, false])
+  })
+
   test('G08: a version 2 client and a version 3 account of one name neither see nor act for each other', async () => {
     await using folder = await temporaryFolder('memory')
     await using server = await ServerProcess.start({ folder: folder.of('server') })

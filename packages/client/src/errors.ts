@@ -21,7 +21,7 @@ const advice = {
   'newer-storage':      'use the newer program that wrote this profile',
   'wrong-passphrase':   'type it again',
   'passphrase-needed':  'give the passphrase of the profile',
-  'unknown-person':     'the exact name, as its owner writes it',
+  'unknown-person':     'the exact name, as its owner writes it; whoever uses version 2 is not reached from here',
   'unknown-conversation': 'look at the list of your conversations',
   'no-device':          'they have to come online once: until then nothing can be sealed for them',
   'not-accepted':       'accept the request first, or refuse it',

@@ -31,7 +31,7 @@ export async function person(context: Context, name: string): Promise<void> {
   if (found === undefined)
     throw new Failure('unknown-person', {
       what: `nobody here is called ${name}`,
-      advice: 'the exact name, as its owner writes it',
+      advice: 'the exact name, as its owner writes it; whoever uses version 2 is not reached from here',
     })
   await tellPerson(output, { ...found, isOtherAccount: false })
 }
