@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
-import type { Send } from '@messageu/protocol/v3'
+import { accountName, type Send } from '@messageu/protocol/v3'
 import { run, ServerProcess, temporaryFolder } from '../serverProcess.ts'
 import { type Call, needsStrace, readTrace } from '../strace.ts'
 import { Peer, random, reasonOf } from './peer.ts'
@@ -46,7 +46,7 @@ function acceptedBytes({ sequence, position }: { sequence: number; position: num
 
 for (const atOnce of [1, 16])
   test(
-    `K02: every answer to a send or a commit leaves after it is on disk, ${atOnce} at once`,
+    `K02: every answer to a send, a commit or a list entry leaves after it is on disk, ${atOnce} at once`,
     needsStrace,
     async () => {
       await using temporary = await temporaryFolder('memory')
@@ -73,6 +73,10 @@ for (const atOnce of [1, 16])
         const commit = random(32)
         const committed = await alice.ask('commit', alice.newCommit(conversation, 1, [alice.device], commit))
         sent.push({ canary: commit, answer: acceptedBytes(committed) })
+        using sibling = await alice.sibling()
+        const listed = await alice.ask('find', { after: accountName('alice-canary') })
+        assert(listed !== undefined)
+        sent.push({ canary: sibling.device, answer: Buffer.from(listed.listHash) })
         assert.deepEqual(await server.end(), { code: 0, signal: null })
       }
       const trace = readTrace(await readFile(output, 'utf8'))
