@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import {
   addDevice,
   certify,
+  closeAccount,
   type DeviceSecrets,
   newDevice,
   newSeed,
@@ -58,6 +59,8 @@ export interface Identity {
   readonly name: string
   readonly account: AccountId
   readonly secrets: DeviceSecrets
+  /** As made from the words, which a device would not keep. */
+  readonly accountKey: SigningKey
   readonly managerKey: SigningKey
   readonly entry: Uint8Array
   readonly ownDevices: ConversationId
@@ -80,7 +83,7 @@ export async function newIdentity(link: string, name: string): Promise<Identity>
   })
   const signature = await accountKey.sign(inContext(contexts.listEntry, body))
   const entry = encode(ListEntry, { body, signature })
-  return { name, account, secrets, managerKey, entry, ownDevices: newConversation() }
+  return { name, account, secrets, accountKey, managerKey, entry, ownDevices: newConversation() }
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {
@@ -250,6 +253,12 @@ export class Peer implements Disposable {
     const added = await addDevice(await this.#list(), managerKey, certificate)
     await this.ask('append', { account, entry: added })
     return new Peer({ ...this.identity, secrets, entry }, this.port)
+  }
+
+  /** Ends the account, by its words. */
+  async close(): Promise<void> {
+    const entry = await closeAccount(await this.#list(), this.identity.accountKey)
+    await this.ask('recover', { account: this.account, entry })
   }
 
   async takeOff(device: DeviceId): Promise<void> {
