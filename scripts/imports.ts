@@ -35,7 +35,7 @@ function check(file: string, folder: string): void {
     const relative = target.startsWith('.') ? path.join(path.dirname(file), target) : undefined
     if (relative !== undefined && !relative.startsWith(`${folder}${path.sep}`))
       problems.push(`${file}: ${target} leaves the package`)
-    if (file.startsWith('packages/client/src/') && !file.includes('/node/') && target.includes('/node/'))
+    if (/^packages\/(?:client|e2ee)\/src\/(?!node\/)/.test(file) && target.includes('/node/'))
       problems.push(`${file}: ${target} is not for browsers`)
     if (/packages\/e2ee\/src\/(?!conversation\/)/.test(file) && /^ts-mls(?:\/|$)/.test(target))
       problems.push(`${file}: only src/conversation names the engine`)
@@ -43,7 +43,7 @@ function check(file: string, folder: string): void {
     if (operation && /\/storage\/(?:sqlite|memory|postgres)/.test(target))
       problems.push(`${file}: an operation sees storage.ts only, not ${target}`)
     const everywhere =
-      /packages\/(?:protocol|e2ee|client)\//.test(file) && !file.startsWith('packages/client/src/node/')
+      /packages\/(?:protocol|e2ee|client)\//.test(file) && !/^packages\/(?:e2ee|client)\/src\/node\//.test(file)
     if (everywhere && (target.startsWith('node:') || target === 'ws'))
       problems.push(`${file}: ${target} is not there in a browser`)
   }

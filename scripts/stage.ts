@@ -26,7 +26,12 @@ const builtin = `(?:node:)?(?:${builtinModules.join('|')})`
  * program, because a command that lives for a tenth of a second would spend a third of it looking for its modules.
  */
 const pieces: readonly Piece[] = [
-  { name: 'e2ee', entries: ['index', 'conversation/index'], outside: /^@messageu\//, platform: 'neutral' },
+  {
+    name: 'e2ee',
+    entries: ['index', 'conversation/index', 'primitives', 'node/primitives'],
+    outside: /^(?:@messageu\/.*|#primitives|node:crypto)$/,
+    platform: 'neutral',
+  },
   {
     name: 'cli',
     entries: ['main'],

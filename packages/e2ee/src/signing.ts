@@ -1,5 +1,6 @@
 import { decode } from '@messageu/protocol'
-import { fromBase64url, PublicKey, Signature } from '@messageu/protocol/v3'
+import { PublicKey, Signature } from '@messageu/protocol/v3'
+import { primitives } from '#primitives'
 import { type Secret, seedBytes } from './secret.ts'
 
 /** An Ed25519 key (RFC 8032) that signs and does not show its private half. */
@@ -12,48 +13,31 @@ export interface SigningKey {
 // biome-ignore format: bytes
 const pkcs8Head = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20]
 
-/**
- * The key that grows from a seed of 32 bytes. WebCrypto tells the public half of a seed in a JWK only, which is made
- * once, here, and repeats the private half as text; the key that stays cannot be exported.
- */
+/** The key that grows from a seed of 32 bytes. */
 export async function signingKey(seed: Secret): Promise<SigningKey> {
   // Node cuts a longer one off and makes a key of it
   if (seed.reveal().length !== seedBytes) throw new Error(`a seed has ${seedBytes} bytes`)
   const pkcs8 = Uint8Array.of(...pkcs8Head, ...seed.reveal())
-  const readable = await crypto.subtle.importKey('pkcs8', pkcs8, 'Ed25519', true, ['sign'])
-  const { x = '' } = await crypto.subtle.exportKey('jwk', readable)
-  const key = await crypto.subtle.importKey('pkcs8', pkcs8, 'Ed25519', false, ['sign'])
+  const { publicKey, sign } = await primitives.signer(pkcs8)
   pkcs8.fill(0)
   return {
-    publicKey: decode(PublicKey, fromBase64url(x)),
-    sign: async (message) =>
-      decode(Signature, new Uint8Array(await crypto.subtle.sign('Ed25519', key, message.slice()))),
+    publicKey: decode(PublicKey, publicKey),
+    sign: async (message) => decode(Signature, await sign(message)),
   }
 }
 
 /**
  * Whether `signature` is the key's, over `message`.
  *
- * Everybody has to come to the same answer, or one hostile entry would split those who share a list. WebCrypto alone
- * does not do that: Node refuses points of small order, under which one signature fits many messages; Chromium takes
+ * Everybody has to come to the same answer, or one hostile entry would split those who share a list. Platforms alone
+ * do not do that: Node refuses points of small order, under which one signature fits many messages; Chromium takes
  * them. Here neither the key nor the first half of the signature may be one, nor be written in any but the canonical
  * way. About the rest both agree: the second half is below the order of the group, and the equation holds without the
  * cofactor (RFC 8032 §5.1.7, compared as bytes).
  */
 export async function verifySignature(key: PublicKey, message: Uint8Array, signature: Signature): Promise<boolean> {
   if (!isOrdinaryPoint(key) || !isOrdinaryPoint(signature.subarray(0, 32))) return false
-  // copies, because WebCrypto's types want memory that nobody shares
-  const imported = await importPublic(key.slice())
-  return imported !== undefined && crypto.subtle.verify('Ed25519', imported, signature.slice(), message.slice())
-}
-
-/** Engines differ in when they notice that no point has these bytes: at the import, or when they verify. */
-async function importPublic(key: Uint8Array<ArrayBuffer>) {
-  try {
-    return await crypto.subtle.importKey('raw', key, 'Ed25519', false, ['verify'])
-  } catch {
-    return undefined
-  }
+  return primitives.verify(key, message, signature)
 }
 
 const fieldPrime = 2n ** 255n - 19n

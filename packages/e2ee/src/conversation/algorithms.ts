@@ -10,6 +10,7 @@ import {
   type Hash,
   type Kdf,
 } from 'ts-mls'
+import { primitives } from '#primitives'
 import { Secret, seedBytes } from '../secret.ts'
 import { type SigningKey, signingKey, verifySignature } from '../signing.ts'
 import type { Suite } from './suites.ts'
@@ -33,6 +34,7 @@ export function cryptoOf(suite: Suite): Promise<CiphersuiteImpl> {
     ...found,
     kdf: kdfOf(suite),
     hash: { ...found.hash, digest: digestOf(suite) },
+    hpke: { ...found.hpke, ...aead },
     signature: { ...found.signature, sign: signBy(found.signature), verify: verifyStrictly },
   }))
   loaded.set(suite, loading)
@@ -53,6 +55,11 @@ function kdfOf(suite: Suite): Kdf {
 
 function digestOf(suite: Suite): Hash['digest'] {
   return async (data) => hashes[suite](data)
+}
+
+const aead: Pick<CiphersuiteImpl['hpke'], 'encryptAead' | 'decryptAead'> = {
+  encryptAead: (key, nonce, aad = new Uint8Array(), plain) => primitives.encrypt({ key, nonce, aad }, plain),
+  decryptAead: (key, nonce, aad = new Uint8Array(), sealed) => primitives.decrypt({ key, nonce, aad }, sealed),
 }
 
 const keys = new WeakMap<Uint8Array, Promise<SigningKey>>()
