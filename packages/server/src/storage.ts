@@ -32,7 +32,7 @@ export interface StoredContent {
 
 /** A large content on its way in. Owns a file: what no message has taken over is gone when it is disposed. */
 export interface IncomingContent extends AsyncDisposable {
-  /** Keeps `piece`, which must not change any more. False asks the caller to wait for `room` before the next one. */
+  /** Keeps `piece`, which must not change until it is released. False asks the caller to wait for `room` before the next one. */
   write(piece: Uint8Array): boolean
   /** Resolves when more may be written; rejects when what was written could not be stored. */
   room(): Promise<void>
@@ -103,8 +103,11 @@ export interface Storage extends AsyncDisposable {
 
   /** Keeps room for a message with a content of `bytes` bytes, so that an upload never fails for a quota at its end. */
   reserve(recipient: Client, bytes: number): Reserved
-  /** A place for a content that is too large for a row. */
-  receive(bytes: number): Promise<IncomingContent>
+  /**
+   * A place for a content that is too large for a row. `release` is told of each piece that is not needed any more, at
+   * the latest when the content is finished; what fails keeps its pieces.
+   */
+  receive(bytes: number, release?: (piece: Uint8Array) => void): Promise<IncomingContent>
   /**
    * Adds at the end of the recipient's mailbox. Positions grow over the whole server and are never used again. A stored
    * content belongs to the message from the call on, and goes with it if it is refused.

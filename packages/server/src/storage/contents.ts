@@ -75,7 +75,8 @@ export class ContentFolder {
     return this.#transfers
   }
 
-  async receive(): Promise<IncomingContent> {
+  /** `release` is told of each piece that is in the file. */
+  async receive(release: (piece: Uint8Array) => void = () => {}): Promise<IncomingContent> {
     const id = this.#nextId++
     const temporary = path.join(this.#incoming, String(id))
     const final = path.join(this.#folder, String(id))
@@ -84,6 +85,7 @@ export class ContentFolder {
     this.#loose.add(id)
     this.#transfers += 1
     return new IncomingFile(file, this.#pieceBytes.written, {
+      written: release,
       finished: async (bytes, digest) => {
         await rename(temporary, final)
         await this.#handle.sync()
@@ -176,6 +178,8 @@ function refuseForDisk(error: NodeJS.ErrnoException): never {
 }
 
 interface FileEvents {
+  /** The piece is not needed any more. */
+  written(piece: Uint8Array): void
   finished(bytes: number, digest: number): Promise<StoredContent>
   ended(): Promise<void>
 }
@@ -238,13 +242,18 @@ class IncomingFile implements IncomingContent {
     const at = this.#written
     this.#written += this.#gathered
     this.#unsynced += this.#gathered
-    this.#start(writeAll(this.#file.fd, this.#pieces, this.#gathered, at))
+    this.#start(this.#writeOut(this.#pieces, this.#gathered, at))
     if (this.#unsynced >= syncEveryBytes) {
       this.#unsynced = 0
       this.#start(datasync(this.#file.fd))
     }
     this.#pieces = []
     this.#gathered = 0
+  }
+
+  async #writeOut(pieces: Uint8Array[], bytes: number, at: number): Promise<void> {
+    await writeAll(this.#file.fd, pieces, bytes, at)
+    for (const piece of pieces) this.#events.written(piece)
   }
 
   #start(work: Promise<void>): void {

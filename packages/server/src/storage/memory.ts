@@ -104,15 +104,16 @@ class MemoryStorage implements Storage {
     return this.#quotas.reserve(recipient, bytes)
   }
 
-  async receive(): Promise<IncomingContent> {
+  async receive(_bytes: number, release?: (piece: Uint8Array) => void): Promise<IncomingContent> {
     this.#mustBeOpen()
     const id = ++this.#contentId
     const pieces: Uint8Array[] = []
     return {
-      write: (piece) => pieces.push(piece.slice()) > 0,
+      write: (piece) => pieces.push(piece) > 0,
       room: async () => {},
       finish: async () => {
         const whole = Buffer.concat(pieces)
+        if (release !== undefined) pieces.forEach(release)
         this.#contents.set(id, whole)
         return { id, bytes: whole.length, digest: crc32(whole) }
       },

@@ -144,9 +144,9 @@ export class SqliteStorage implements Storage {
     return this.#quotas.reserve(recipient, bytes)
   }
 
-  async receive(): Promise<IncomingContent> {
+  async receive(_bytes: number, release?: (piece: Uint8Array) => void): Promise<IncomingContent> {
     if (this.#closing !== undefined) throw new ProtocolError('stopping', 'the storage is closed')
-    return this.#contents.receive()
+    return this.#contents.receive(release)
   }
 
   async accept(message: Message): Promise<{ position: number }> {

@@ -201,6 +201,27 @@ for (const [kind, open] of Object.entries(kinds)) {
       assert((await heard(storage, bob)).subarray(25).equals(content))
     })
 
+    test('the pieces of a content are released once each, and may be used again from then on', async () => {
+      await using world = await start()
+      const { storage, alice, bob } = world
+      const content = randomBytes(5_000_000)
+      const pieces = Array.from({ length: 50 }, (_, i) =>
+        Uint8Array.from(content.subarray(i * 100_000, (i + 1) * 100_000)),
+      )
+      const released: Uint8Array[] = []
+      await using incoming = await storage.receive(content.length, (piece) => {
+        released.push(piece)
+        piece.fill(0)
+      })
+      for (const piece of pieces) if (!incoming.write(piece)) await incoming.room()
+      const stored = await incoming.finish()
+      assert.equal(released.length, pieces.length)
+      assert.deepEqual(new Set(released), new Set(pieces))
+      using room = roomFor(storage, bob, content.length)
+      await storage.accept({ sender: alice, room, type: 'file', content: stored })
+      assert((await heard(storage, bob)).subarray(25).equals(content))
+    })
+
     test('a stored content belongs to one message', async () => {
       await using world = await start()
       const { storage, alice, bob } = world

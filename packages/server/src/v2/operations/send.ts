@@ -5,6 +5,7 @@ import { limits as storageLimits } from '../../limits.ts'
 import { messageIdOf } from '../../storage/records.ts'
 import type { Client, IncomingContent, Message, Room } from '../../storage.ts'
 import type { Connection, Work } from '../connection.ts'
+import { freeChunk } from '../freechunk.ts'
 import type { Operation, Services } from '../host.ts'
 
 const noBytes = new Uint8Array(0)
@@ -112,7 +113,7 @@ function upload(services: Services, connection: Connection, sending: Sending): W
 
   const transfer = async (): Promise<void> => {
     socket.pause()
-    await using incoming = await storage.receive(contentBytes)
+    await using incoming = await storage.receive(contentBytes, freeChunk)
     file = incoming
     for (const piece of early.splice(0)) incoming.write(piece)
     socket.resume()
