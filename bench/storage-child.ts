@@ -18,10 +18,13 @@ const rowsPerTransaction = 1000
 const body = Buffer.alloc(bodyBytes, 7)
 const opened = new Map<string, { storage: Storage; clients: Client[] }>()
 
+/** More than the runs of one storage accept together. */
+const waitingMessagesMax = 100_000_000
+
 export const tasks = {
   /** Opens a storage with so many clients, and so many messages waiting for all but the first hundred of them. */
   async open({ folder, clients, waiting }: { folder: string; clients: number; waiting: number }): Promise<void> {
-    const storage = await openSqlite({ folder, nowMs: Date.now, diskReserveShare: 0 })
+    const storage = await openSqlite({ folder, nowMs: Date.now, diskReserveShare: 0, limits: { waitingMessagesMax } })
     const registered: Client[] = []
     for (let i = 0; i < clients; i++) registered.push(await register(storage, `client ${i}`))
     opened.set(folder, { storage, clients: registered })
