@@ -1,6 +1,7 @@
 import { type SafetyNumber, safetyNumber } from '@messageu/e2ee'
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
+import type { Outcome } from '../outbox.ts'
 import type { RequestOf } from '../wire.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
@@ -28,7 +29,7 @@ export async function judge(
   })
   for (const row of await requestsBy(look(desk), account))
     await (verdict === 'accept' ? write(desk, (work) => admit(work, row)) : decline(desk, row, wait))
-  if (standing !== 'stranger') await share(desk, sending, account, wait)
+  if (standing !== 'stranger') void (await share(desk, sending, account, wait)) // it is stored, and will be sent
 }
 
 const standingAfter = { accept: 'accepted', refuse: 'refused', block: 'blocked', unblock: 'stranger' } as const
@@ -55,7 +56,7 @@ export async function markVerified(desk: Desk, sending: Sending, account: Accoun
     const contact = await work.contact(account)
     if (contact !== undefined) work.putContact({ ...contact, verified: theirs.accountKey })
   })
-  await share(desk, sending, account, wait)
+  void (await share(desk, sending, account, wait)) // it is stored, and will be sent
 }
 
 async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait): Promise<void> {
@@ -69,10 +70,16 @@ async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait
 }
 
 /** The own devices hear of it. */
-export async function share(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
+export async function share(
+  desk: Desk,
+  sending: Sending,
+  account: AccountId,
+  wait: Wait,
+): Promise<readonly Promise<Outcome>[]> {
   const among = await amongOwn(desk)
   const contact = await look(desk).contact(account)
-  if (among === undefined || contact === undefined || contact.standing === 'stranger') return
+  if (among === undefined || contact === undefined || contact.standing === 'stranger') return []
   const { standing, verified } = contact
-  await sending.post(among, { kind: 'contact', body: { account, standing, verified } }, wait)
+  const { outcome } = await sending.post(among, { kind: 'contact', body: { account, standing, verified } }, wait)
+  return [outcome]
 }

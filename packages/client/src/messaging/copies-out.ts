@@ -2,6 +2,7 @@ import { Authored, type Content, type Copy, readAuthored, type View, view } from
 import { encode } from '@messageu/protocol'
 import type { ConversationId, SendId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
+import type { Outcome } from '../outbox.ts'
 import { dropRow, readRow, rowsOf } from '../rows.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { errandKey } from './errands.ts'
@@ -37,15 +38,17 @@ export async function sendHistory(
   sending: Sending,
   { conversation, through }: { conversation: ConversationId; through: ConversationId },
   wait: Wait,
-): Promise<void> {
+): Promise<readonly Promise<Outcome>[]> {
   const row = await rowOf(desk, conversation)
-  if (row === undefined) return
+  if (row === undefined) return []
   const all: Found[] = []
   for await (const found of backwards(desk, row, Number.POSITIVE_INFINITY)) all.push(found)
   const groups = Map.groupBy(all.reverse(), ({ row: { generation } }) => generation)
+  const outcomes: Promise<Outcome>[] = []
   for (const [generation, found] of groups)
     for (const part of parts({ group: { conversation, generation }, copies: found.map(({ copy }) => copy) }))
-      await sending.post(through, part, wait)
+      outcomes.push((await sending.post(through, part, wait)).outcome)
+  return outcomes
 }
 
 interface Copies {

@@ -3,6 +3,7 @@ import { view } from '@messageu/e2ee/conversation'
 import type { ConversationId, DeviceCertificate, DeviceId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
+import type { Outcome } from '../outbox.ts'
 import { rowsOf } from '../rows.ts'
 import { orAborted } from '../waiting.ts'
 import { bringIn } from './bringing.ts'
@@ -48,15 +49,20 @@ export async function admitDevice(
   tell({ kind: 'listed' })
   const among = await enterOwnDevices(desk, wait)
   await bringDevice(desk, among, device, wait)
+  const outcomes: Promise<Outcome>[] = []
   if (isManager) {
     const { seed } = await managerOf(desk, list)
-    await sending.post(among, { kind: 'manager', body: { seed: seed.reveal() } }, wait)
+    outcomes.push((await sending.post(among, { kind: 'manager', body: { seed: seed.reveal() } }, wait)).outcome)
   }
-  for await (const { row } of rowsOf(desk.store, contactRow)) await share(desk, sending, row.account, wait)
+  for await (const { row } of rowsOf(desk.store, contactRow))
+    outcomes.push(...(await share(desk, sending, row.account, wait)))
   const others = (await activeOnes(desk)).filter((conversation) => !sameBytes(conversation, among))
   for (const conversation of others) await bringDevice(desk, conversation, device, wait)
   tell({ kind: 'brought-in', conversations: others.length })
-  for (const conversation of others) await sendHistory(desk, sending, { conversation, through: among }, wait)
+  for (const conversation of others)
+    outcomes.push(...(await sendHistory(desk, sending, { conversation, through: among }, wait)))
+  for (const outcome of await orAborted(Promise.all(outcomes), wait.signal))
+    if (outcome.kind === 'refused') throw outcome.error
   tell({ kind: 'history', conversations: others.length })
 }
 

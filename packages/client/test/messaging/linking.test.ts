@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MemoryStore } from '../../src/memory-store.ts'
+import { beginLinking, finishLinking } from '../../src/messaging/linking.ts'
+import { never } from '../world.ts'
+import { Device, MessagingWorld } from './people.ts'
+
+test('whoever lets a device in is done when the server has what was said for it', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  await world.acquaint(alice, bob)
+  await alice.say('bob', 'before')
+  world.server.lie = (name) => (name === 'send' ? { kind: 'silence' } : undefined)
+  const store = new MemoryStore()
+  const code = await beginLinking({ store, world: world.world }, await alice.client.offer())
+  let isDone = false
+  const admitting = alice.client.admit(code, { signal: never }).then(() => {
+    isDone = true
+  })
+  const { identity } = await world.over(finishLinking({ store, world: world.world, signal: never }))
+  const phone = new Device(world, { name: 'alice II', store, identity })
+  world.devices.push(phone)
+  await phone.comeOnline()
+  await world.pass(10_000)
+  assert.equal(isDone, false)
+  world.server.lie = undefined
+  for (const session of world.server.sessions) session.cut()
+  await world.over(admitting)
+  assert.deepEqual(await phone.texts('bob'), ['before'])
+})
