@@ -181,12 +181,12 @@ export class Resident implements AsyncDisposable {
 
   /** What stands in a conversation here, in short. */
   async history(who: string): Promise<readonly string[]> {
-    const items = await this.client.history(who, { limit: 1_000, signal: this.#signal })
+    const items = await this.client.history(who, { limit: 1_000 })
     return items.map((item) => textOf(item) ?? inShort(item))
   }
 
   async texts(who: string): Promise<readonly string[]> {
-    const items = await this.client.history(who, { limit: 10_000, signal: this.#signal })
+    const items = await this.client.history(who, { limit: 10_000 })
     return items.flatMap((item) => textOf(item) ?? [])
   }
 

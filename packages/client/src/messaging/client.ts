@@ -7,7 +7,7 @@ import { ClientError } from '../errors.ts'
 import type { Outcome } from '../outbox.ts'
 import type { SeenPage } from '../people.ts'
 import type { AccountRow, Alarm } from '../rows.ts'
-import { Session, type SessionEvent, whoAmI } from '../session.ts'
+import { Session, type SessionEvent } from '../session.ts'
 import type { Store } from '../store.ts'
 import { Bell } from '../waiting.ts'
 import { arrivals, somebody } from './arrivals.ts'
@@ -23,7 +23,7 @@ import { Keeper } from './keeper.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { Lists } from './lists.ts'
 import { amongOwn } from './managing.ts'
-import { meOf, Reader } from './reader.ts'
+import { meOf, Reader, registeredIn } from './reader.ts'
 import { receiverOf } from './receive.ts'
 import { comeBack } from './returning.ts'
 import { senderOf } from './sender.ts'
@@ -89,8 +89,7 @@ export class Client implements AsyncDisposable {
     if (owned !== undefined) opening.use(owned)
     const { world, signal, onEvent = () => {}, repairMs } = options
     const store = new CachedStore(options.store, { bytesMax: limits.cacheBytesMax })
-    const account = await whoAmI(store)
-    if (account === undefined) throw new ClientError('not-registered', 'this profile has no account yet')
+    const account = await registeredIn(store)
     const { clock, random } = world
     const { serverKey } = account.identity
     const life = { isCaughtUp: false }
@@ -176,15 +175,12 @@ export class Client implements AsyncDisposable {
   }
 
   /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that sequence. */
-  async history(
-    who: string,
-    { limit, before }: { limit?: number; before?: number; signal?: AbortSignal } = {},
-  ): Promise<readonly Item[]> {
-    return this.#reader.history(who, { limit, before })
+  history(who: string, span: { limit?: number; before?: number } = {}): Promise<readonly Item[]> {
+    return this.#reader.history(who, span)
   }
 
   /** Bytes that convince a third party of who wrote a message, and what. CONVERSATIONS C 8 */
-  prove(who: string, id: SendId, _wait?: Wait): Promise<Uint8Array> {
+  prove(who: string, id: SendId): Promise<Uint8Array> {
     return this.#reader.prove(who, id)
   }
 

@@ -247,7 +247,7 @@ export class Keeper implements AsyncDisposable {
   async #serve(row: ConversationRow): Promise<number | undefined> {
     const { conversation } = row
     this.#mendable.delete(toBase64url(conversation))
-    await gather(this.#desk, conversation, this.#wait)
+    await gather(this.#desk, row, this.#wait)
     const explainAgainMs = await explainGaps(this.#desk, row, this.#wait)
     const askMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
     const askAgainMs = earlier(explainAgainMs, askMs)

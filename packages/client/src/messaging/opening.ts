@@ -3,7 +3,7 @@ import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { beginAlone, isAlone, isHere } from './beginning.ts'
-import { type Desk, look, type Wait } from './desk.ts'
+import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
@@ -43,11 +43,8 @@ async function isThere(desk: Desk, conversation: ConversationId, account: Accoun
 async function bringOthers(desk: Desk, conversation: ConversationId, account: AccountId, wait: Wait): Promise<void> {
   const own = desk.tools.me.self.account
   const awaited = sameBytes(account, own) ? [own] : [account, own]
-  await write(desk, async (work) => {
-    const row = await work.conversation(conversation)
-    if (row !== undefined) work.put({ ...row, awaited })
-  })
-  await gather(desk, conversation, wait)
+  const row = await rowOf(desk, conversation)
+  if (row !== undefined) await gather(desk, { ...row, awaited }, wait)
 }
 
 async function remember(desk: Desk, account: AccountId, conversation: ConversationId): Promise<void> {

@@ -27,8 +27,7 @@ export class Reader {
 
   /** Throws `not-registered`. */
   static async open({ store, clock }: { store: Store; clock: Clock }): Promise<Reader> {
-    const account = await whoAmI(store)
-    if (account === undefined) throw new ClientError('not-registered', 'this profile has no account yet')
+    const account = await registeredIn(store)
     const { serverKey } = account.identity
     const tools: Tools = {
       me: await meOf(account),
@@ -78,6 +77,13 @@ export class Reader {
   alarms(): Promise<readonly Alarm[]> {
     return readAlarms(this.#kept.store)
   }
+}
+
+/** The account of a profile. Throws `not-registered`. */
+export async function registeredIn(store: Store): Promise<AccountRow> {
+  const account = await whoAmI(store)
+  if (account === undefined) throw new ClientError('not-registered', 'this profile has no account yet')
+  return account
 }
 
 export async function meOf({ identity }: AccountRow): Promise<Tools['me']> {

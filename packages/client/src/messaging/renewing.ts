@@ -1,5 +1,11 @@
 import { type ConversationState, type Purpose, recreate, view } from '@messageu/e2ee/conversation'
-import { type AccountId, type ConversationId, type DeviceId, RefusedError } from '@messageu/protocol/v3'
+import {
+  type AccountId,
+  type ConversationId,
+  type DeviceId,
+  RefusedError,
+  type ConversationState as ShownState,
+} from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { beginAlone, isAlone, takePlace } from './beginning.ts'
 import { newestLists } from './commits-out.ts'
@@ -28,25 +34,21 @@ export async function renew(
   const { me, lists } = desk.tools
   const list = await lists.newest(desk.store, me.self.account)
   if (list === undefined) return
-  const generation = await freeGeneration(desk, conversation, { before, repairs, signal })
+  const present = await desk.session.request('read-state', { conversation }, { signal })
+  const generation = freeGeneration(desk, present, { before, repairs })
   if (generation === undefined) return
   const isGroup = view(before).kind === 'group'
   const options = { generation, ...(isGroup && without !== undefined && { without }) }
   const { state, accounts } = await recreate(before, me.self, list, options)
   for (const account of accounts) await lists.refresh(desk.store, account, { asker: desk.session.asker, signal })
-  if (!(await claimGeneration(desk, conversation, { accounts, generation, signal }))) return
+  if (!(await claimGeneration(desk, conversation, { accounts, present, generation, signal }))) return
   const { sequence } = await desk.session.request('read-state', { conversation }, { signal })
-  await write(desk, (work) => takePlace(work, conversation, { state, sequence, awaited: accounts }))
-  await gather(desk, conversation, { signal })
+  const row = await write(desk, (work) => takePlace(work, conversation, { state, sequence, awaited: accounts }))
+  await gather(desk, row, { signal })
 }
 
 /** The generation that this device may begin. Whoever has begun one without bringing anybody in had time for it. */
-async function freeGeneration(
-  desk: Desk,
-  conversation: ConversationId,
-  { before, repairs, signal }: Renewal & Wait,
-): Promise<number | undefined> {
-  const shown = await desk.session.request('read-state', { conversation }, { signal })
+function freeGeneration(desk: Desk, shown: ShownState, { before, repairs }: Renewal): number | undefined {
   const ahead = shown.generation - view(before).generation
   if (ahead <= 0) return view(before).generation + 1
   if (isAlone(desk, shown)) return shown.generation
@@ -63,26 +65,31 @@ export async function regenerate(
   const accounts = purpose.kind === 'direct' ? [own, purpose.with] : [own]
   for (const account of accounts)
     await desk.tools.lists.refresh(desk.store, account, { asker: desk.session.asker, signal })
-  const { generation } = await desk.session.request('read-state', { conversation }, { signal })
-  await claimGeneration(desk, conversation, { accounts, generation: generation + 1, signal })
+  const present = await desk.session.request('read-state', { conversation }, { signal })
+  await claimGeneration(desk, conversation, { accounts, present, generation: present.generation + 1, signal })
   const shown = await desk.session.request('read-state', { conversation }, { signal })
   if (isAlone(desk, shown)) await beginAlone(desk, conversation, { purpose, shown })
+}
+
+interface Claim {
+  readonly accounts: readonly AccountId[]
+  /** What the server has now. */
+  readonly present: ShownState
+  readonly generation: number
 }
 
 /** True if this device is the one that begins it. A repetition is told apart by who is there. Protocol 3 §6.8 */
 async function claimGeneration(
   desk: Desk,
   conversation: ConversationId,
-  { accounts, generation, signal }: Wait & { accounts: readonly AccountId[]; generation: number },
+  { accounts, present, generation, signal }: Wait & Claim,
 ): Promise<boolean> {
+  if (generation - present.generation > limits.generationsBehindMax) return false
   const roster = await devicesOf(desk, accounts)
   try {
-    const shown = await desk.session.request('read-state', { conversation }, { signal })
     // a server that was restored may be some generations behind: it takes one after the other
-    if (generation - shown.generation > limits.generationsBehindMax) return false
-    for (let next = shown.generation + 1; next < generation; next++)
+    for (let next = Math.min(present.generation + 1, generation); next <= generation; next++)
       await desk.session.request('recreate', { conversation, generation: next, roster }, { signal })
-    await desk.session.request('recreate', { conversation, generation, roster }, { signal })
     return true
   } catch (error) {
     if (!(error instanceof RefusedError) || error.reason !== 'stale-generation') throw error

@@ -76,7 +76,7 @@ export class Sending {
         'unseen',
         'this device has come back without its memory, and nobody has looked at who is here',
       )
-    await gather(desk, conversation, wait)
+    await gather(desk, row, wait)
     const name = toBase64url(conversation)
     if (this.#compared.get(name) !== row.epoch) {
       await compareLists(desk, conversation, wait)

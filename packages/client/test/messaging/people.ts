@@ -119,7 +119,7 @@ export class Device {
   }
 
   async history(who: string): Promise<readonly Item[]> {
-    return this.client.history(who, { limit: 20_000, signal: never })
+    return this.client.history(who, { limit: 20_000 })
   }
 
   async historyOf(conversation: ConversationId): Promise<readonly Item[]> {
