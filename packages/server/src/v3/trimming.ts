@@ -36,6 +36,8 @@ interface Slowest {
   readonly box: number
   readonly device: number | undefined
   readonly cursor: number
+  /** The newest position in the box when it was looked at: of what came later nothing is known. */
+  readonly newest: number
 }
 
 /**
@@ -109,7 +111,7 @@ export class Trimming implements Disposable {
   }
 
   async #trim(key: string, id: ConversationId): Promise<void> {
-    const { archive, ledgers, shelf } = this.#parts
+    const { ledgers, shelf } = this.#parts
     const conversation = await shelf.find(id)
     if (conversation === undefined) return
     const { state, boxes } = conversation
@@ -118,7 +120,7 @@ export class Trimming implements Disposable {
     if (!shelf.holds(conversation) || conversation.state !== state) return this.#add(id)
 
     const trims = slowest
-      .map(({ box, cursor }) => ({ box, through: Math.min(cursor, archive.newestOf(box)) }))
+      .map(({ box, cursor, newest }) => ({ box, through: Math.min(cursor, newest) }))
       .filter(({ box, through }) => this.#oldestIn(box) <= through)
     if (trims.length > 0) {
       await this.#forget(conversation, trims)
@@ -180,13 +182,14 @@ export class Trimming implements Disposable {
 
   async #slowestIn({ intervals }: ConversationState, box: number): Promise<Slowest> {
     const oldest = this.#oldestIn(box)
-    let slowest: Slowest = { box, device: undefined, cursor: open }
+    const newest = this.#parts.archive.newestOf(box)
+    let slowest: Slowest = { box, device: undefined, cursor: open, newest }
     if (oldest === open) return slowest
     for (const interval of intervals) {
       if (interval.until < oldest) continue // nothing of it is left here
       const cursor = await this.#cursorIn(interval)
       if (cursor >= slowest.cursor || (await this.#isGone(interval.device))) continue
-      slowest = { box, device: interval.device, cursor }
+      slowest = { box, device: interval.device, cursor, newest }
     }
     return slowest
   }

@@ -570,6 +570,27 @@ for (const kind of ['memory', 'sqlite'])
       )
     })
 
+    test('I1: what arrives in an empty box while the conversation is looked at stays for whoever has not read it', async () => {
+      await using setting = await start(kind)
+      const { world, alice, bob, conversation } = setting
+      await catchUp(setting, alice)
+      const { archive } = world
+      const acknowledged = archive.acknowledged.bind(archive)
+      const gate = Promise.withResolvers<void>()
+      archive.acknowledged = async (device) => {
+        await gate.promise
+        return acknowledged(device)
+      }
+      const trimming = world.trim()
+      await settled()
+      await alice.say(conversation, 'meanwhile')
+      gate.resolve()
+      await trimming
+      await bob.connect()
+      await live(setting, bob)
+      assert.deepEqual(bob.line.texts, ['meanwhile'])
+    })
+
     test('a damaged message is passed over and explained as lost; what follows comes', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, conversation } = setting
