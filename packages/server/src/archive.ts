@@ -1,4 +1,5 @@
 import type { SendId } from '@messageu/protocol/v3'
+import type { SentRun } from './storage/sentrun.ts'
 
 /**
  * The kinds of objects that version 3 keeps, and their keys. Values are encoded by a codec that stands with whoever
@@ -67,6 +68,8 @@ export interface BoxMessage {
 export interface Step {
   readonly objects?: readonly ObjectChange[]
   readonly messages?: readonly BoxMessage[]
+  /** Behind them, those that a device has sent in one go. */
+  readonly run?: SentRun
   /** Forgets what lies in a box up to and including a position. */
   readonly trims?: readonly { readonly box: number; readonly through: number }[]
   /** A device has taken everything up to and including a position. Never goes back. */
@@ -99,6 +102,8 @@ export interface Sends {
    * the others.
    */
   readonly recent: ReadonlyMap<number, SentRecord>
+  /** Whether `recent` has a number. */
+  has(number: number): boolean
   /** The record among the recent ones that has this id. */
   withId(id: SendId): SentRecord | undefined
 }

@@ -3,6 +3,7 @@ import type { SendId } from '@messageu/protocol/v3'
 import {
   type Archive,
   archiveLimits,
+  type BoxMessage,
   type BoxReader,
   type ObjectKind,
   type Sends,
@@ -67,7 +68,7 @@ export class MemoryArchive implements Archive {
   }
 
   async step(step: Step): Promise<Stepped> {
-    const { messages = [] } = step
+    const messages = messagesOf(step)
     this.#mustBeOpen()
     this.#mustBeAccepted(step)
     const at = step.at ?? this.#nowMs()
@@ -145,14 +146,15 @@ export class MemoryArchive implements Archive {
     this.#ended = true
   }
 
-  #take({ objects = [], messages = [], trims = [], acknowledged }: Step, positions: number[], at: number): void {
+  #take(step: Step, positions: number[], at: number): void {
+    const { objects = [], trims = [], acknowledged } = step
     for (const { kind, key, value } of objects) {
       const all = this.#objects.get(kind) ?? new Map<string, { key: Uint8Array; value: Uint8Array }>()
       this.#objects.set(kind, all)
       if (value === undefined) all.delete(keyOf(key))
       else all.set(keyOf(key), { key: key.slice(), value: value.slice() })
     }
-    for (const [i, { box, id, content, sent }] of messages.entries()) {
+    for (const [i, { box, id, content, sent }] of messagesOf(step).entries()) {
       const position = positions[i] as number // one for each message
       this.#mailboxes.add(box, position, sealedHeadBytes + content.length)
       this.#messages.set(position, { position, id: id.slice() as SendId, content: content.slice(), at }) // a copy of an id
@@ -205,6 +207,10 @@ class DeviceSends implements Sends {
     return new Map(all.filter(([number]) => number > this.highest - archiveLimits.recentSends))
   }
 
+  has(number: number): boolean {
+    return this.recent.has(number)
+  }
+
   withId(id: SendId): SentRecord | undefined {
     return this.recent.values().find((record) => Buffer.compare(record.id, id) === 0)
   }
@@ -218,6 +224,10 @@ class DeviceSends implements Sends {
     this.#underWay.delete(record.number)
     this.durable.set(record.number, { ...record, id: record.id.slice() as SendId, digest: record.digest.slice() }) // copies
   }
+}
+
+function messagesOf({ messages = [], run }: Step): readonly BoxMessage[] {
+  return run === undefined ? messages : [...messages, ...run.numbers.map((_, i) => run.message(i))]
 }
 
 const keyOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -11,6 +11,9 @@ export const recordKinds = { message: 1, client: 2, discard: 3, step: 4 } as con
 /** Bytes of a message's head as it is delivered: sender 16, id 4, type 1, content size 4 (protocol 2 §3.5). */
 export const sealedHeadBytes = 25
 
+/** Stands in the head where version 2 has the type of a message: no message of version 2 has it. */
+export const archiveType = 0x80
+
 /** A message record's fields: position 8, time 8, content id 8, content digest 8, recipient 4, length 4. */
 const messageFieldBytes = 40
 const discardFieldBytes = 24

@@ -1,9 +1,10 @@
 import type { SendId } from '@messageu/protocol/v3'
-import type { Sends, SentRecord } from '../archive.ts'
+import type { Sends, SentRecord, Stepped } from '../archive.ts'
 import { unpackSent } from './deeds.ts'
 import { DeviceSends, type SendFields } from './devicesends.ts'
 import { Generations } from './generations.ts'
 import type { ReaderThread } from './readerthread.ts'
+import type { SentRun } from './sentrun.ts'
 
 /** Records of all devices together: so many are remembered, and at times twice as many. 64 bytes each. */
 const slotsMax = 2 ** 19
@@ -46,14 +47,32 @@ export class Senders {
   }
 
   begin(id: SendId, sent: SendFields): void {
-    this.#of(sent.device).sends.begin(id, sent)
+    const { sends } = this.#of(sent.device)
+    const slots = sends.slots
+    sends.begin(id, sent)
+    if (sends.slots > slots) this.#senders.grew(sends.slots - slots)
   }
 
-  accepted(record: SentRecord): void {
-    const { sends } = this.#of(record.device)
+  beginRun(run: SentRun): void {
+    const { sends } = this.#of(run.place.device)
     const slots = sends.slots
-    sends.accepted(record)
+    sends.beginRun(run)
     if (sends.slots > slots) this.#senders.grew(sends.slots - slots)
+  }
+
+  acceptedRun({ place, numbers }: SentRun, { positions, at }: Stepped): void {
+    const { sends } = this.#of(place.device)
+    const first = positions.length - numbers.length
+    for (let i = 0; i < numbers.length; i++)
+      sends.accepted({ number: numbers[i] as number, position: positions[first + i] as number, at }) // one for each
+  }
+
+  accepted({ device, ...sent }: Pick<SentRecord, 'device' | 'number' | 'position' | 'at'>): void {
+    this.#of(device).sends.accepted(sent)
+  }
+
+  refusedRun({ place, numbers }: SentRun): void {
+    for (const number of numbers) this.refused(place.device, number)
   }
 
   refused(device: number, number: number): void {

@@ -3,61 +3,98 @@ import type { SentRecord } from '../archive.ts'
 
 /** Number, conversation, sequence, position, time: 8 each. Then the digest 8 and the id 16. */
 const slotBytes = 64
+const fieldsPerSlot = slotBytes / 8
 const digestAt = 40
 const idAt = 48
-const idBytes = 16
+const idBytes = slotBytes - idAt
 
-/** Records of one device's sends in a few bytes each. A slot that was never written has the number 0. */
+/** Records of one device's sends in a few bytes each. An empty slot has the number 0. */
 export class SentSlots {
   #bytes: Uint8Array
-  #view: DataView
+  #fields: Float64Array
 
   constructor(count: number) {
     this.#bytes = new Uint8Array(count * slotBytes)
-    this.#view = new DataView(this.#bytes.buffer)
+    this.#fields = new Float64Array(this.#bytes.buffer)
   }
 
   get count(): number {
     return this.#bytes.length / slotBytes
   }
 
-  set(slot: number, record: SentRecord): void {
-    const at = slot * slotBytes
-    this.#view.setFloat64(at, record.number)
-    this.#view.setFloat64(at + 8, record.conversation)
-    this.#view.setFloat64(at + 16, record.sequence)
-    this.#view.setFloat64(at + 24, record.position)
-    this.#view.setFloat64(at + 32, record.at)
-    this.#bytes.set(record.digest, at + digestAt)
-    this.#bytes.set(record.id, at + idAt)
+  set(slot: number, { number, conversation, sequence, position, at, digest, id }: SentRecord): void {
+    this.#fields[slot * fieldsPerSlot] = number
+    this.#fields[slot * fieldsPerSlot + 1] = conversation
+    this.#fields[slot * fieldsPerSlot + 2] = sequence
+    this.settle(slot, position, at)
+    this.#bytes.set(digest, slot * slotBytes + digestAt)
+    this.#bytes.set(id, slot * slotBytes + idAt)
+  }
+
+  /** The same for a send that is under way. Digest and id stand in `bytes` at `from`, one behind the other. */
+  begin(
+    slot: number,
+    numbers: readonly [number: number, conversation: number, sequence: number],
+    bytes: Uint8Array,
+    from: number,
+  ): void {
+    const at = slot * fieldsPerSlot
+    for (let i = 0; i < 3; i++) this.#fields[at + i] = numbers[i] as number
+    this.settle(slot, 0, 0)
+    const to = slot * slotBytes + digestAt
+    for (let i = 0; i < slotBytes - digestAt; i++) this.#bytes[to + i] = bytes[from + i] as number
+  }
+
+  /** The send is durable there. */
+  settle(slot: number, position: number, at: number): void {
+    this.#fields[slot * fieldsPerSlot + 3] = position
+    this.#fields[slot * fieldsPerSlot + 4] = at
+  }
+
+  clear(slot: number): void {
+    this.#bytes.fill(0, slot * slotBytes, (slot + 1) * slotBytes)
   }
 
   numberAt(slot: number): number {
-    return this.#view.getFloat64(slot * slotBytes)
+    return this.#fields[slot * fieldsPerSlot] as number // of its slots
+  }
+
+  /** Whether it has a send that is under way. */
+  isUnderWay(slot: number): boolean {
+    return this.numberAt(slot) !== 0 && this.#fields[slot * fieldsPerSlot + 3] === 0
   }
 
   get(slot: number, device: number): SentRecord {
-    const at = slot * slotBytes
+    const [number, conversation, sequence, position, at] = this.#fields.subarray(slot * fieldsPerSlot) as unknown as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
     return {
       device,
-      number: this.#view.getFloat64(at),
-      id: this.#bytes.slice(at + idAt, at + slotBytes) as SendId, // as many bytes as an id has
-      conversation: this.#view.getFloat64(at + 8),
-      sequence: this.#view.getFloat64(at + 16),
-      position: this.#view.getFloat64(at + 24),
-      at: this.#view.getFloat64(at + 32),
-      digest: this.#bytes.slice(at + digestAt, at + idAt),
+      number,
+      id: this.#bytes.slice(slot * slotBytes + idAt, (slot + 1) * slotBytes) as SendId, // as many bytes as an id has
+      conversation,
+      sequence,
+      position,
+      at,
+      digest: this.#bytes.slice(slot * slotBytes + digestAt, slot * slotBytes + idAt),
     }
   }
 
-  /** A view, valid until the slot is set. */
-  idAt(slot: number): Uint8Array {
-    const at = slot * slotBytes + idAt
-    return this.#bytes.subarray(at, at + idBytes)
+  get bytes(): Uint8Array {
+    return this.#bytes
+  }
+
+  /** Where in `bytes` a slot has its id. */
+  idAt(slot: number): number {
+    return slot * slotBytes + idAt
   }
 
   hasId(slot: number, id: Uint8Array): boolean {
-    const at = slot * slotBytes + idAt
+    const at = this.idAt(slot)
     for (let i = 0; i < idBytes; i++) if (this.#bytes[at + i] !== id[i]) return false
     return this.numberAt(slot) !== 0
   }
@@ -72,12 +109,6 @@ export class SentSlots {
     const grown = new Uint8Array(count * slotBytes)
     grown.set(this.#bytes)
     this.#bytes = grown
-    this.#view = new DataView(grown.buffer)
-  }
-
-  /** Forgets everything and has room for `count`. */
-  reset(count: number): void {
-    this.#bytes = new Uint8Array(count * slotBytes)
-    this.#view = new DataView(this.#bytes.buffer)
+    this.#fields = new Float64Array(grown.buffer)
   }
 }

@@ -15,33 +15,35 @@ export class SlotsById {
     this.#next = new Int16Array(slots).fill(none)
   }
 
-  add(slot: number, id: Uint8Array): void {
-    const chain = this.#chainOf(id)
+  /** The id lies in `bytes` at `at`. */
+  add(slot: number, bytes: Uint8Array, at = 0): void {
+    const chain = this.#chainOf(bytes, at)
     this.#next[slot] = this.#first[chain] as number
     this.#first[chain] = slot
   }
 
-  remove(slot: number, id: Uint8Array): void {
-    const chain = this.#chainOf(id)
+  remove(slot: number, bytes: Uint8Array, at = 0): void {
+    const chain = this.#chainOf(bytes, at)
     const after = this.#next[slot] as number
     if (this.#first[chain] === slot) {
       this.#first[chain] = after
       return
     }
-    for (let at = this.#first[chain] as number; at !== none; at = this.#next[at] as number)
-      if (this.#next[at] === slot) this.#next[at] = after
+    for (let each = this.#first[chain] as number; each !== none; each = this.#next[each] as number)
+      if (this.#next[each] === slot) this.#next[each] = after
   }
 
   /** The slot that has the id, as `has` says. */
   find(id: Uint8Array, has: (slot: number) => boolean): number | undefined {
-    for (let at = this.#first[this.#chainOf(id)] as number; at !== none; at = this.#next[at] as number)
+    for (let at = this.#first[this.#chainOf(id, 0)] as number; at !== none; at = this.#next[at] as number)
       if (has(at)) return at
     return undefined
   }
 
   /** Ids are 16 bytes, mostly random. */
-  #chainOf(id: Uint8Array): number {
-    const mixed = (id[0] as number) ^ ((id[5] as number) << 3) ^ ((id[10] as number) << 6) ^ (id[15] as number)
+  #chainOf(bytes: Uint8Array, at: number): number {
+    const byte = (index: number): number => bytes[at + index] as number
+    const mixed = byte(0) ^ (byte(5) << 3) ^ (byte(10) << 6) ^ byte(15)
     return mixed & (this.#first.length - 1)
   }
 }

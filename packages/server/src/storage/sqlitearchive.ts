@@ -26,7 +26,7 @@ import { liesInFile, recordKinds, sealedHeadBytes } from './records.ts'
 import { Senders } from './senders.ts'
 import { StepLine } from './stepline.ts'
 import { type PlacedStep, type SealedAt, stepRecordBytes, writeStep } from './steprecords.ts'
-import { checkStep } from './stepsize.ts'
+import { checkStep, messagesIn } from './stepsize.ts'
 import { StepUnderWay, type StepWay } from './stepunderway.ts'
 import { StoredMessages } from './storedmessages.ts'
 import type { WriterThread } from './writerthread.ts'
@@ -166,7 +166,7 @@ export class SqliteArchive implements Archive {
       const bytes = checkStep(step)
       if (held.bytes + bytes > limits.queuedBytesMax)
         throw new ProtocolError('busy', 'more is to be stored than the disk takes')
-      if (bytes > 0 && !this.#parts.quotas.promise(step.messages?.length ?? 0, bytes))
+      if (bytes > 0 && !this.#parts.quotas.promise(messagesIn(step), bytes))
         throw new ProtocolError('storage-full', 'the disk has no room for more')
       return bytes
     } catch (error) {

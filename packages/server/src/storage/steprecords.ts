@@ -2,12 +2,15 @@ import { crc32 } from 'node:zlib'
 import { type BoxMessage, type ObjectChange, objectKinds, type Step } from '../archive.ts'
 import type { StoredContent } from '../storage.ts'
 import { type SentNumbers, sentDigestBytes } from './deeds.ts'
-import { type MessageFields, messageIdOf, positionAfter, sealedHeadBytes } from './records.ts'
+import { archiveType, type MessageFields, messageIdOf, positionAfter, sealedHeadBytes } from './records.ts'
 import { type RingConsumer, type RingProducer, recordHeadBytes } from './ring.ts'
 import { FieldReader, FieldWriter } from './ringfields.ts'
+import { entryAt, type SentRun } from './sentrun.ts'
 
-/** Position of the first message, time, device that acknowledges (0: none), through: 8 each; four counts of 4 each. */
-const stepFieldBytes = 48
+/** Position of the first message, time, device that acknowledges (0: none), through: 8 each; five counts of 4 each. */
+const stepFieldBytes = 52
+/** Box, device, conversation, sequence of the first: 8 each. The entries of the run follow. */
+const runFieldBytes = 32
 /** Box 8, content id 8 (0: none), content digest 8, sealed length 4, whether a device has sent it 4. */
 const messageFieldBytes = 32
 /** Device, number, conversation, sequence: 8 each. The digest follows, and then, in the sealed form, the id. */
@@ -16,8 +19,6 @@ const sentFieldBytes = 32
 const objectFieldBytes = 16
 const trimFieldBytes = 16
 
-/** Stands in the head where version 2 has the type of a message: no message of version 2 has it. */
-const archiveType = 0x80
 const contentBytesAt = 21
 
 /** A step, and what goes with it into the ring. */
@@ -34,7 +35,7 @@ export interface StepPlace {
   readonly at: number
 }
 
-export function stepRecordBytes({ objects, messages, trims, files, forgotten }: PlacedStep): number {
+export function stepRecordBytes({ objects, messages, run, trims, files, forgotten }: PlacedStep): number {
   let bytes = recordHeadBytes + stepFieldBytes + trimFieldBytes * (trims?.length ?? 0) + 8 * (forgotten?.length ?? 0)
   if (messages !== undefined)
     for (let i = 0; i < messages.length; i++) {
@@ -42,6 +43,7 @@ export function stepRecordBytes({ objects, messages, trims, files, forgotten }: 
       bytes += messageFieldBytes + sealedHeadBytes + (files?.has(i) === true ? 0 : content.length)
       if (sent !== undefined) bytes += sentFieldBytes + sentDigestBytes
     }
+  if (run !== undefined) bytes += runFieldBytes + run.length
   if (objects !== undefined)
     for (const { key, value } of objects) bytes += objectFieldBytes + key.length + (value?.length ?? 0)
   return bytes
@@ -57,7 +59,7 @@ export function writeStep(
   ring: RingProducer,
   place: number,
   { positions, at }: StepPlace,
-  { objects, messages, trims, acknowledged, files, forgotten }: PlacedStep,
+  { objects, messages, run, trims, acknowledged, files, forgotten }: PlacedStep,
   told: SealedAt,
 ): void {
   const fields = new FieldWriter(ring, ring.offset(place) + recordHeadBytes)
@@ -66,6 +68,7 @@ export function writeStep(
   fields.f64(acknowledged?.device ?? 0)
   fields.f64(acknowledged?.through ?? 0)
   fields.u32(messages?.length ?? 0)
+  fields.u32(run?.count ?? 0)
   fields.u32(objects?.length ?? 0)
   fields.u32(trims?.length ?? 0)
   fields.u32(forgotten?.length ?? 0)
@@ -74,6 +77,7 @@ export function writeStep(
       const [message, position] = [messages[i] as BoxMessage, positions[i] as number] // within their bounds
       told.sealedAt(i, writeMessage(fields, position, message, files?.get(i)))
     }
+  if (run !== undefined) writeRun(ring, fields, run, positions, told)
   if (objects !== undefined) for (const object of objects) writeObject(fields, object)
   if (trims !== undefined)
     for (const { box, through } of trims) {
@@ -114,6 +118,28 @@ function writeMessage(
   return sealed
 }
 
+/** The entries as they are, with the positions. They stand behind all other messages. */
+function writeRun(
+  { view }: RingProducer,
+  fields: FieldWriter,
+  { place, entries, written }: SentRun,
+  positions: readonly number[],
+  told: SealedAt,
+): void {
+  fields.f64(place.box)
+  fields.f64(place.device)
+  fields.f64(place.conversation)
+  fields.f64(place.sequence)
+  const shift = fields.at - (entries[0] as number) // no run is empty
+  fields.bytes(written)
+  const first = positions.length - entries.length
+  for (let i = 0; i < entries.length; i++) {
+    const entry = (entries[i] as number) + shift // within its bounds
+    view.setUint32(entry + entryAt.position, messageIdOf(positions[first + i] as number), true)
+    told.sealedAt(first + i, entry + entryAt.sealed)
+  }
+}
+
 function writeObject(fields: FieldWriter, { kind, key, value }: ObjectChange): void {
   fields.u32(objectKinds[kind])
   fields.u32(value === undefined ? 0 : 1)
@@ -143,6 +169,7 @@ export function readStep(ring: RingConsumer, offset: number, rows: StepRows): vo
   const device = fields.f64()
   const through = fields.f64()
   const messages = fields.u32()
+  const run = fields.u32()
   const objects = fields.u32()
   const trims = fields.u32()
   const forgotten = fields.u32()
@@ -150,6 +177,7 @@ export function readStep(ring: RingConsumer, offset: number, rows: StepRows): vo
     readMessage(fields, position, at, rows)
     position = positionAfter(position)
   }
+  if (run > 0) readRun(fields, run, position, at, rows)
   for (let i = 0; i < objects; i++) readObject(fields, rows)
   for (let i = 0; i < trims; i++) rows.trim(fields.f64(), fields.f64())
   for (let i = 0; i < forgotten; i++) rows.forgotten(fields.f64())
@@ -171,6 +199,20 @@ function readMessage(fields: FieldReader, position: number, at: number, rows: St
   const content = id === 0 ? undefined : { id, bytes: contentBytes, digest: contentDigest }
   const bytes = sealedHeadBytes + contentBytes
   rows.message({ position, at, recipient, digest: crc32(sealed), content, sealed, bytes })
+}
+
+function readRun(fields: FieldReader, count: number, first: number, at: number, rows: StepRows): void {
+  const [recipient, device, conversation, sequence] = [fields.f64(), fields.f64(), fields.f64(), fields.f64()]
+  let position = first
+  for (let i = 0; i < count; i++) {
+    const bytes = fields.u32()
+    const number = fields.f64()
+    rows.sent({ device, number, conversation, sequence: sequence + i, position, at }, fields.at)
+    fields.skip(sentDigestBytes)
+    const sealed = fields.bytes(bytes)
+    rows.message({ position, at, recipient, digest: crc32(sealed), content: undefined, sealed, bytes })
+    position = positionAfter(position)
+  }
 }
 
 function readObject(fields: FieldReader, rows: StepRows): void {

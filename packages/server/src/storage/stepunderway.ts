@@ -1,9 +1,8 @@
 import { ProtocolError } from '@messageu/protocol'
-import type { SentRecord, Step, Stepped, Told } from '../archive.ts'
+import type { Step, Stepped, Told } from '../archive.ts'
 import type { StoredContent } from '../storage.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import type { ContentFolder } from './contents.ts'
-import type { SendFields } from './devicesends.ts'
 import type { Mailboxes } from './mailboxes.ts'
 import type { Positions } from './positions.ts'
 import type { Quotas } from './quotas.ts'
@@ -11,6 +10,7 @@ import { recordKinds, sealedHeadBytes } from './records.ts'
 import type { Senders } from './senders.ts'
 import type { Entrant, StepLine } from './stepline.ts'
 import { type PlacedStep, type SealedAt, stepRecordBytes, writeStep } from './steprecords.ts'
+import { messagesIn } from './stepsize.ts'
 import type { Commit, WriterThread } from './writerthread.ts'
 import type { YoungMessages } from './young.ts'
 
@@ -63,6 +63,7 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
     this.#promised = promised
     way.held.bytes += this.#heldBytes
     for (const { id, sent } of step.messages ?? []) if (sent !== undefined) way.senders.begin(id, sent)
+    if (step.run !== undefined) way.senders.beginRun(step.run)
   }
 
   enter(): void {
@@ -74,11 +75,12 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
   /** Before it has entered. */
   refuse(error: Error): void {
     const { quotas, senders, contents } = this.#way
-    const { messages = [] } = this.#step
+    const { messages = [], run } = this.#step
     this.#leaveHold()
     this.isRefused = true
-    if (this.#promised > 0) quotas.giveBack(messages.length, this.#promised)
+    if (this.#promised > 0) quotas.giveBack(this.#messages, this.#promised)
     for (const { sent } of messages) if (sent !== undefined) senders.refused(sent.device, sent.number)
+    if (run !== undefined) senders.refusedRun(run)
     // any other error leaves open whether the step is durable: the next start knows
     if (this.files !== undefined && error instanceof ProtocolError)
       void contents.remove(Array.from(this.files.values(), ({ id }) => id))
@@ -95,9 +97,8 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
 
   write(place: number): void {
     const { writer, positions, nowMs } = this.#way
-    const { messages, at } = this.#step
-    this.at = at ?? Math.floor(nowMs())
-    if (messages !== undefined) this.positions = messages.map(() => positions.next())
+    this.at = this.#step.at ?? Math.floor(nowMs())
+    if (this.#messages > 0) this.positions = Array.from({ length: this.#messages }, () => positions.next())
     this.#place = place
     writeStep(writer.ring, place, this, this.#placed, this)
   }
@@ -108,21 +109,31 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
 
   durable(): void {
     const { quotas, mailboxes, contentIds, senders, acknowledgements } = this.#way
-    const { messages, trims, acknowledged } = this.#step
-    const { at } = this
-    if (this.#promised > 0) quotas.giveBack(messages?.length ?? 0, this.#promised)
+    const { messages, run, trims, acknowledged } = this.#step
+    const { at, positions } = this
+    if (this.#promised > 0) quotas.giveBack(this.#messages, this.#promised)
     if (messages !== undefined)
       for (let i = 0; i < messages.length; i++) {
-        const { box, id, content, sent } = messages[i] as (typeof messages)[number] // within its bounds
-        const position = this.positions[i] as number // one for each message
+        const { box, content, sent } = messages[i] as (typeof messages)[number] // within its bounds
+        const position = positions[i] as number // one for each message
         mailboxes.add(box, position, sealedHeadBytes + content.length)
         const file = this.files?.get(i)
         if (file !== undefined) contentIds.set(position, file.id)
-        if (sent !== undefined) senders.accepted(recordOf(id, sent, { position, at }))
+        if (sent !== undefined) senders.accepted({ device: sent.device, number: sent.number, position, at })
       }
+    if (run !== undefined) {
+      const first = positions.length - run.count
+      for (let i = 0; i < run.count; i++)
+        mailboxes.add(run.place.box, positions[first + i] as number, sealedHeadBytes + run.contentBytes(i))
+      senders.acceptedRun(run, this)
+    }
     if (trims !== undefined) for (const { box, through } of trims) this.#way.trim(box, through)
     if (acknowledged !== undefined) acknowledgements.acknowledged(acknowledged.device, acknowledged.through)
     this.#told.durable(this)
+  }
+
+  get #messages(): number {
+    return messagesIn(this.#step)
   }
 
   get #placed(): PlacedStep {
@@ -138,12 +149,4 @@ export class StepUnderWay implements Entrant, Commit, Stepped, SealedAt {
     if (this.#isHeld) this.#way.held.bytes -= this.#heldBytes
     this.#isHeld = false
   }
-}
-
-function recordOf(
-  id: SentRecord['id'],
-  { device, number, conversation, sequence, digest }: SendFields,
-  { position, at }: Pick<SentRecord, 'position' | 'at'>,
-): SentRecord {
-  return { device, number, id, conversation, sequence, position, at, digest }
 }

@@ -74,7 +74,7 @@ export async function commit(
     // nothing is waited for from here on, unless it is begun anew
     if (!shelf.holds(conversation) || conversation.state !== state) continue
 
-    if (isNew(sends, named) === 'maybe' && !(isKnownNew && sends.recent.get(number) === undefined)) {
+    if (isNew(sends, named) === 'maybe' && !(isKnownNew && !sends.has(number))) {
       if (turn === 'free') return parts.turns.take([turnOf(named)], () => commit(parts, device, request, 'taken'))
       const answer = await answerBefore(archive, named)
       if (answer !== undefined) return answer

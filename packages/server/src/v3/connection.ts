@@ -24,9 +24,10 @@ import type { Deadlined, Watched } from '../v2/deadlines.ts'
 import type { GatheringRoute, Route, Routes } from './dispatch.ts'
 import type { Figures } from './figures.ts'
 import type { ServerIdentity } from './identity.ts'
-import type { Gathering, Reply } from './later.ts'
+import type { Gathering, Outcome, Replies } from './later.ts'
 import type { V3Limits } from './limits.ts'
 import type { OpenSessions } from './open-sessions.ts'
+import { Outstanding } from './outstanding.ts'
 import type { Pace, Paced } from './pace.ts'
 import { judgeProof, mayOpen, type Place, unproved } from './prove.ts'
 import { ProvedSession } from './proved-session.ts'
@@ -69,7 +70,7 @@ export interface Peer {
  * One WebSocket: says hello, hears one proof, and then serves the requests of one device. What it is in comes from
  * `next`; what follows from that is done here. Protocol 3 §2 and §3.
  */
-export class Connection implements Deadlined, Paced {
+export class Connection implements Deadlined, Paced, Replies {
   deadline: number
   watched: Watched | undefined
   readonly remote: string
@@ -78,8 +79,7 @@ export class Connection implements Deadlined, Paced {
   readonly #peer: Peer
   readonly #host: ConnectionHost
   readonly #wire: Wire
-  /** Numbers of the requests without an answer. */
-  readonly #outstanding = new Set<number>()
+  readonly #outstanding = new Outstanding()
   /** What has come and was not begun. */
   #frames: Frame[] = []
   #state: SessionState
@@ -87,6 +87,8 @@ export class Connection implements Deadlined, Paced {
   #rate: Bucket | undefined
   /** Takes what the session sends. */
   #sends: Gathering | undefined
+  /** Sends whose time is taken, and whom to tell. */
+  #timed: Map<number, () => void> | undefined
   /** When the last whole message or sign of life came, and when the last byte. */
   #messageAt: number
   #heardAt: number
@@ -208,34 +210,37 @@ export class Connection implements Deadlined, Paced {
       this.#happen({ kind: 'end', why: 'malformed' }) // an answer to it could be taken for another one's
       return
     }
-    this.#outstanding.add(request)
+    this.#outstanding.add(request, body.length)
     this.#host.underWay.bytes += body.length
-    const reply = new Answering(this, frame, this.#host.routes[frame.code])
+    const route = this.#host.routes[frame.code]
     try {
-      if (frame.code === operations.prove.code) this.#onProof(frame, reply)
-      else this.#onRequest(frame, reply)
+      if (frame.code === operations.prove.code) this.#onProof(frame)
+      else this.#onRequest(frame, route)
     } catch (error) {
-      reply.failed(error)
+      this.refuse(request, route, error)
     }
   }
 
-  #onRequest(frame: Frame, reply: Answering): void {
-    const { route } = reply
+  #onRequest(frame: Frame, route: Route | undefined): void {
     if (route === undefined) throw new RefusedError('unknown-code', `there is no request ${frame.code}`)
     this.#admit(route.caller)
-    if (route.name === 'send') this.#onSend(route, frame, reply)
+    if (route.name === 'send') this.#onSend(route, frame)
     else {
       this.#sends?.end() // what came before it is called before it
-      route.serve(this.#host.services, this.#session ?? this.#peer, frame, reply)
+      route.serve(this.#host.services, this.#session ?? this.#peer, frame, new Answering(this, frame.request, route))
     }
   }
 
-  #onSend(route: GatheringRoute, { body }: Frame, reply: Answering): void {
+  #onSend(route: GatheringRoute, { body, request }: Frame): void {
     const session = this.#session
     assert(session !== undefined, 'only open sessions send')
-    reply.timed = this.#host.figures.timing()
-    this.#sends ??= route.gather(this.#host.services, session)
-    this.#sends.take(body, reply)
+    const timed = this.#host.figures.timing()
+    if (timed !== undefined) {
+      this.#timed ??= new Map()
+      this.#timed.set(request, timed)
+    }
+    this.#sends ??= route.gather(this.#host.services, session, this)
+    this.#sends.take(body, request)
   }
 
   /** Whether this may be asked here and now. Throws `RefusedError`. */
@@ -266,16 +271,16 @@ export class Connection implements Deadlined, Paced {
 
   // ─── the proof ───
 
-  #onProof(frame: Frame, reply: Answering): void {
+  #onProof({ request, body }: Frame): void {
     const state = this.#state
     if (state.phase !== 'greeted') throw new RefusedError('not-permitted', 'a session is proved once')
     this.#spend(this.#host.strangerRate(this.remote))
-    const proof = decode(Proof, frame.body)
+    const proof = decode(Proof, body)
     this.#happen({ kind: 'proof' })
     this.#prove(proof, state.hello).then(
-      (opened) => this.#open(reply, opened),
+      (opened) => this.#open(request, opened),
       (error: unknown) => {
-        reply.failed(error)
+        this.refuse(request, undefined, error)
         this.#happen({ kind: 'end', why: endingAfter(error) })
       },
     )
@@ -301,12 +306,11 @@ export class Connection implements Deadlined, Paced {
     }
   }
 
-  #open(reply: Answering, opened: SessionOpened): void {
+  #open(request: number, opened: SessionOpened): void {
     const session = this.#session
     this.#happen({ kind: 'proved' })
     if (!this.isOpen || session === undefined) return // ended while it was judged
-    const { request } = reply
-    reply.done(encodeFrame({ code: answers.done, request }, operations.prove.response, opened))
+    this.#answer([request], encodeFrame({ code: answers.done, request }, operations.prove.response, opened))
     this.#rate = this.#host.deviceRates.of(session.device.number, this.#now())
     this.deadline = this.#now() + limits.heartbeatMs
     this.#host.watch(this)
@@ -337,13 +341,25 @@ export class Connection implements Deadlined, Paced {
     this.#wire.send(encodeFrame({ code: events[name].code, request: 0 }, events[name].body, hello))
   }
 
-  /** What was asked is answered, by these frames. */
-  answer(replies: readonly Answering[], frames: Uint8Array): void {
-    for (const { request, bytes, route, timed } of replies) {
-      this.#settle(request, bytes)
-      timed?.()
-      if (route?.name === 'send' || route?.name === 'commit') this.#host.figures.acceptedMessages += 1
-    }
+  /** Sends are accepted. */
+  done(requests: readonly number[], frames: Uint8Array): void {
+    this.#host.figures.acceptedMessages += requests.length
+    if (this.#timed !== undefined) for (const request of requests) this.#timed.get(request)?.()
+    this.#answer(requests, frames)
+  }
+
+  /** One is refused. */
+  failed(request: number, error: unknown): void {
+    this.refuse(request, this.#host.routes[operations.send.code], error)
+  }
+
+  answerOne(request: number, route: Route, frame: Uint8Array): void {
+    if (route.name === 'commit') this.#host.figures.acceptedMessages += 1
+    this.#answer([request], frame)
+  }
+
+  #answer(requests: readonly number[], frames: Uint8Array): void {
+    for (const request of requests) this.#settle(request)
     this.#readOn()
     if (this.#isClosing) return
     this.#wire.send(frames)
@@ -351,8 +367,8 @@ export class Connection implements Deadlined, Paced {
     this.#endIfIdle()
   }
 
-  refuse({ request, bytes, route }: Answering, error: unknown): void {
-    this.#settle(request, bytes)
+  refuse(request: number, route: Route | undefined, error: unknown): void {
+    this.#settle(request)
     this.#readOn()
     const refusal = refusalOf(error)
     this.#host.figures.refused(refusal.reason)
@@ -362,9 +378,9 @@ export class Connection implements Deadlined, Paced {
     this.#endIfIdle()
   }
 
-  #settle(request: number, bytes: number): void {
-    this.#outstanding.delete(request)
-    this.#host.underWay.bytes -= bytes
+  #settle(request: number): void {
+    this.#host.underWay.bytes -= this.#outstanding.settle(request)
+    this.#timed?.delete(request)
   }
 
   // ─── its life ───
@@ -444,33 +460,24 @@ export class Connection implements Deadlined, Paced {
   }
 }
 
-/** What a request's outcome is told to: there is one for each without an answer. */
-class Answering implements Reply {
-  readonly request: number
-  /** Bytes of the request. */
-  readonly bytes: number
-  readonly route: Route | undefined
-  /** Called when it was accepted, for some of those whose time is taken. */
-  timed: (() => void) | undefined
+/** What the outcome of a request is told to that is served alone. */
+class Answering implements Outcome<Uint8Array> {
   readonly #connection: Connection
+  readonly #request: number
+  readonly #route: Route
 
-  constructor(connection: Connection, { request, body }: Frame, route: Route | undefined) {
+  constructor(connection: Connection, request: number, route: Route) {
     this.#connection = connection
-    this.request = request
-    this.bytes = body.length
-    this.route = route
+    this.#request = request
+    this.#route = route
   }
 
   done(frame: Uint8Array): void {
-    this.#connection.answer([this], frame)
-  }
-
-  doneTogether(replies: readonly Answering[], frames: Uint8Array): void {
-    this.#connection.answer(replies, frames)
+    this.#connection.answerOne(this.#request, this.#route, frame)
   }
 
   failed(error: unknown): void {
-    this.#connection.refuse(this, error)
+    this.#connection.refuse(this.#request, this.#route, error)
   }
 }
 

@@ -4,6 +4,7 @@ import type { Archive } from '../archive.ts'
 import { boxOf } from './boxes.ts'
 import { mayRead, type Place } from './conversation.ts'
 import type { Ledgers } from './ledgers.ts'
+import type { LetterRun } from './letterrun.ts'
 import { Letter } from './letters.ts'
 import { type Found, Mailbox } from './mailbox.ts'
 import { Outbound } from './outbound.ts'
@@ -78,12 +79,14 @@ export class ServerDeliveries implements Deliveries {
     this.#parts.trimming.remember(session.device.number, outbound.passed)
   }
 
-  credit(session: Session, { messages, bytes }: { messages: number; bytes: number }): void {
+  credit(session: Session, { messages, bytes }: { messages: number; bytes: number }): Promise<void> | undefined {
     const outbound = this.#of(session)
     outbound.credit.messages = Math.min(outbound.credit.messages + messages, limits.creditMessagesMax)
     outbound.credit.bytes = Math.min(outbound.credit.bytes + bytes, limits.creditBytesMax)
     if (outbound.isLive) outbound.caughtUp()
     this.#resume(outbound)
+    // nobody waits for this answer: it leaves with the one that waits for the disk, in one write
+    return outbound.acknowledging?.catch(() => {})
   }
 
   async acknowledge(session: Session, through: number): Promise<void> {
@@ -110,18 +113,16 @@ export class ServerDeliveries implements Deliveries {
     }
   }
 
-  /** Several messages of one box are durable. */
+  /** Messages that were sent in one go are durable. */
   arrivedTogether(
-    letters: readonly Letter[],
+    letters: LetterRun,
     positions: readonly number[],
     from: Place,
     recipients: ReadonlySet<number>,
   ): void {
-    for (let i = 0; i < letters.length; i++) (letters[i] as Letter).place(positions[i] as number) // one for each
     for (const number of recipients) {
       const outbound = this.#outbound.get(number)
-      if (outbound === undefined) continue
-      for (let i = 0; i < letters.length; i++) this.#offer(outbound, letters[i] as Letter, positions[i] as number, from)
+      if (outbound !== undefined) this.#offerTogether(outbound, letters, positions, from)
     }
   }
 
@@ -131,18 +132,38 @@ export class ServerDeliveries implements Deliveries {
     return outbound
   }
 
-  #offer(outbound: Outbound, letter: Letter, position: number, { box, conversation }: Place): void {
+  #offer(outbound: Outbound, letter: Letter, position: number, from: Place): void {
     const { mailbox, session } = outbound
     if (mailbox === undefined || position <= mailbox.place) return // it is found, or was found, in the box
-    if (!outbound.isLive || !mayPush(outbound)) {
-      outbound.isLive = false
-      mailbox.add(box, conversation)
-      if (!outbound.isBlocked && hasCredit(outbound)) this.#go(outbound)
-      return
+    if (!outbound.isLive || !mayPush(outbound)) this.#leaveInBox(outbound, from)
+    else {
+      mailbox.pass(position)
+      if (isFor(session.device, letter)) push(outbound, letter, { position, conversation: from.conversation })
+      else this.#parts.trimming.moved(session.device.number)
     }
-    mailbox.pass(position)
-    if (isFor(session.device, letter)) push(outbound, { letter, position, conversation })
-    else this.#parts.trimming.moved(session.device.number)
+  }
+
+  #offerTogether(outbound: Outbound, letters: LetterRun, positions: readonly number[], from: Place): void {
+    const { mailbox, session, credit } = outbound
+    const last = positions.at(-1) as number // no run is empty
+    if (mailbox === undefined || last <= mailbox.place) return
+    if (!outbound.isLive || !mayPush(outbound)) this.#leaveInBox(outbound, from)
+    else if (letters.sender === session.device.number) {
+      mailbox.pass(last)
+      this.#parts.trimming.moved(session.device.number)
+    } else if (credit.messages >= letters.count && credit.bytes >= letters.sealedBytes) {
+      mailbox.pass(last)
+      push(outbound, letters.together(positions), { position: last, conversation: from.conversation })
+    } else
+      for (const [i, position] of positions.entries())
+        this.#offer(outbound, letters.letter(i, position), position, from)
+  }
+
+  /** It has to wait for its turn, or for credit. */
+  #leaveInBox(outbound: Outbound, { box, conversation }: Place): void {
+    outbound.isLive = false
+    outbound.mailbox?.add(box, conversation)
+    if (!outbound.isBlocked && hasCredit(outbound)) this.#go(outbound)
   }
 
   /** Something may be possible that was not before. */
@@ -172,7 +193,7 @@ export class ServerDeliveries implements Deliveries {
           outbound.isBlocked = isFull(session)
           if (outbound.isBlocked) break
         }
-        for (const taken of await this.#take(outbound, mailbox)) if (session.isOpen) push(outbound, taken)
+        for (const taken of await this.#take(outbound, mailbox)) if (session.isOpen) push(outbound, taken.letter, taken)
       }
     } finally {
       outbound.isReading = false
@@ -245,9 +266,16 @@ interface Taken {
   readonly conversation: ConversationId | undefined
 }
 
-function push(outbound: Outbound, { letter, position, conversation }: Taken): void {
-  outbound.pushed(conversation, position, letter.sealedBytes)
-  outbound.session.send(letter.frame)
+/** What goes out together: one letter or several, beside each other. */
+interface Pushed {
+  readonly count: number
+  readonly sealedBytes: number
+  readonly frame: Uint8Array
+}
+
+function push(outbound: Outbound, pushed: Pushed, { position, conversation }: Omit<Taken, 'letter'>): void {
+  outbound.pushed(conversation, position, pushed)
+  outbound.session.send(pushed.frame, pushed.count)
 }
 
 /** One's own messages do not come back; one's own commits do: they take effect at their place in the sequence. */

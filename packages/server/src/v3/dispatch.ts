@@ -1,6 +1,6 @@
 import { type Codec, decode } from '@messageu/protocol'
 import { answers, type Caller, encodeFrame, type Frame, type OperationName, operations } from '@messageu/protocol/v3'
-import type { Gathering, Outcome } from './later.ts'
+import type { Outcome } from './later.ts'
 import type { AskerOf, GatheringHandler, Handler, RequestOf, ResponseOf, Services, Session } from './services.ts'
 
 /** What is served one by one; `prove` is the session's own business, and sends are gathered. */
@@ -26,7 +26,7 @@ interface SingleRoute {
 export interface GatheringRoute {
   readonly name: 'send'
   readonly caller: Caller
-  gather(services: Services, session: Session): Gathering
+  readonly gather: GatheringHandler
 }
 
 /** The routes by their code. */

@@ -4,11 +4,11 @@ export interface Outcome<T> {
   failed(error: unknown): void
 }
 
-/** Who waits for the answer to one request: told the answer as a frame. */
-export interface Reply extends Outcome<Uint8Array> {
-  readonly request: number
-  /** Answers all of `replies`, which are of one connection: with the frames of all of them, one behind the other. */
-  doneTogether(replies: readonly Reply[], frames: Uint8Array): void
+/** Who waits for the answers to requests of one session that are served together. */
+export interface Replies {
+  /** Answers `requests`: with the frames of all of them, one behind the other. */
+  done(requests: readonly number[], frames: Uint8Array): void
+  failed(request: number, error: unknown): void
 }
 
 /**
@@ -17,7 +17,7 @@ export interface Reply extends Outcome<Uint8Array> {
  */
 export interface Gathering {
   /** Throws `malformed` for what is no request; everything else is told. `body` must stay as it is until then. */
-  take(body: Uint8Array, reply: Reply): void
+  take(body: Uint8Array, request: number): void
   /** Calls what was decided since. */
   end(): void
 }

@@ -102,6 +102,15 @@ export class Ledger {
   /** Throws `mailbox-full` when the account may not keep so many bytes more. */
   mustHaveRoom(conversation: number, bytes: number, what: 'message' | 'commit'): void {
     this.recount(conversation)
+    this.#mustHaveRoom(bytes, what)
+  }
+
+  /** The same for a message of a conversation that was asked for in this turn. */
+  mustHaveRoomBehind(bytes: number): void {
+    this.#mustHaveRoom(bytes, 'message')
+  }
+
+  #mustHaveRoom(bytes: number, what: 'message' | 'commit'): void {
     const most = this.account.quotaBytes + (what === 'commit' ? commitReserveBytes : 0)
     if (this.#bytes + this.underWayBytes + bytes > most)
       throw new RefusedError('mailbox-full', 'whoever created the conversation has no room for more at this server')

@@ -5,7 +5,7 @@ import type { SendInPlace } from './sendinplace.ts'
 type LetterKind = keyof typeof deliveryKinds
 
 /** Where the fields of a `deliver` frame stand. Protocol 3 §7.1. */
-const at = {
+export const letterAt = {
   position: frameHeadBytes,
   conversation: frameHeadBytes + 8,
   generation: frameHeadBytes + 40,
@@ -17,7 +17,7 @@ const at = {
 } as const
 
 /** Behind the frame: the number of the device that sent it, which is not delivered. */
-const senderBytes = 8
+export const senderBytes = 8
 
 /** Small letters lie in one buffer with others: one of its own for each costs more than all else about it. */
 const slabBytes = 2 ** 16
@@ -26,7 +26,7 @@ let slab = Buffer.allocUnsafeSlow(slabBytes)
 let slabUsed = 0
 
 /** Bytes of a stored letter beside what is sealed in it, where its conversation is known from the box. */
-const letterHeadBytes = at.sealed - at.generation + senderBytes
+const letterHeadBytes = letterAt.sealed - letterAt.generation + senderBytes
 
 export interface Addressed {
   readonly kind: LetterKind
@@ -55,19 +55,19 @@ export class Letter {
   }
 
   static of({ kind, conversation, generation, sealed, sender }: Addressed): Letter {
-    const letter = Letter.#new(at.sealed + sealed.length)
-    letter.#bytes.set(sealed, letter.#from + at.sealed)
+    const letter = Letter.#new(letterAt.sealed + sealed.length)
+    letter.#bytes.set(sealed, letter.#from + letterAt.sealed)
     letter.#address(conversation, generation, sender)
-    letter.#bytes[letter.#from + at.kind] = deliveryKinds[kind]
+    letter.#bytes[letter.#from + letterAt.kind] = deliveryKinds[kind]
     return letter
   }
 
   /** The same for what is sent: copied in one go, with what stands before it in the request and is written over. */
   static ofSend({ body, generation, sealedBytes }: SendInPlace, conversation: ConversationId, sender: number): Letter {
-    const letter = Letter.#new(at.sealed + sealedBytes)
+    const letter = Letter.#new(letterAt.sealed + sealedBytes)
     letter.#bytes.set(body, letter.#end - body.length)
     letter.#address(conversation, generation, sender)
-    letter.#bytes[letter.#from + at.kind] = deliveryKinds.application
+    letter.#bytes[letter.#from + letterAt.kind] = deliveryKinds.application
     return letter
   }
 
@@ -83,38 +83,40 @@ export class Letter {
     return new Letter(slab, from, frameBytes)
   }
 
-  /** Read back from the box of a conversation, whose id it does not repeat. Undefined for what is no letter. */
+  /** Read back from the box of a conversation, whose id it does not repeletterAt. Undefined for what is no letter. */
   static fromBox(content: Uint8Array, conversation: ConversationId, position: number): Letter | undefined {
-    const letter = Letter.#read(content, at.generation, position)
-    if (letter !== undefined) letter.#bytes.set(conversation, letter.#from + at.conversation)
+    const letter = Letter.#read(content, letterAt.generation, position)
+    if (letter !== undefined) letter.#bytes.set(conversation, letter.#from + letterAt.conversation)
     return letter
   }
 
   /** Read back from the box of a device. */
   static fromDeviceBox(content: Uint8Array, position: number): Letter | undefined {
-    return Letter.#read(content, at.conversation, position)
+    return Letter.#read(content, letterAt.conversation, position)
   }
 
   static #read(content: Uint8Array, from: number, position: number): Letter | undefined {
-    if (content.length < at.sealed - from + senderBytes) return undefined
+    if (content.length < letterAt.sealed - from + senderBytes) return undefined
     const letter = Letter.#new(from + content.length - senderBytes)
     letter.#bytes.set(content, letter.#from + from)
-    letter.#writeHead()
+    writeHead(letter.#bytes, letter.#from, letter.#end - letter.#from)
     letter.place(position)
     return letter
   }
 
   get sequence(): number {
-    return readU64(this.#bytes, this.#from + at.sequence)
+    return readU64(this.#bytes, this.#from + letterAt.sequence)
   }
+
+  readonly count = 1
 
   /** Bytes of what is sealed in it. */
   get sealedBytes(): number {
-    return this.#end - this.#from - at.sealed
+    return this.#end - this.#from - letterAt.sealed
   }
 
   get isApplication(): boolean {
-    return this.#bytes[this.#from + at.kind] === deliveryKinds.application
+    return this.#bytes[this.#from + letterAt.kind] === deliveryKinds.application
   }
 
   get sender(): number {
@@ -133,12 +135,12 @@ export class Letter {
 
   /** What is stored in the box of its conversation. */
   get content(): Uint8Array {
-    return this.#bytes.subarray(this.#from + at.generation, this.#end + senderBytes)
+    return this.#bytes.subarray(this.#from + letterAt.generation, this.#end + senderBytes)
   }
 
   /** What is stored in the box of a device. */
   get contentWithConversation(): Uint8Array {
-    return this.#bytes.subarray(this.#from + at.conversation, this.#end + senderBytes)
+    return this.#bytes.subarray(this.#from + letterAt.conversation, this.#end + senderBytes)
   }
 
   /**
@@ -157,31 +159,25 @@ export class Letter {
 
   /** Its place in the conversation, and the server's time. */
   accept(sequence: number, nowMs: number): void {
-    writeU64(this.#bytes, this.#from + at.sequence, sequence)
-    writeU64(this.#bytes, this.#from + at.time, nowMs)
+    writeU64(this.#bytes, this.#from + letterAt.sequence, sequence)
+    writeU64(this.#bytes, this.#from + letterAt.time, nowMs)
   }
 
   /** Its position on the server. */
   place(position: number): void {
-    writeU64(this.#bytes, this.#from + at.position, position)
+    writeU64(this.#bytes, this.#from + letterAt.position, position)
   }
 
   /** Everything but kind, sequence and time. */
   #address(conversation: ConversationId, generation: number, sender: number): void {
     const from = this.#from
-    this.#writeHead()
+    writeHead(this.#bytes, from, this.#end - from)
     this.place(0)
-    this.#bytes.set(conversation, from + at.conversation)
-    writeU32(this.#bytes, from + at.generation, generation)
+    this.#bytes.set(conversation, from + letterAt.conversation)
+    writeU32(this.#bytes, from + letterAt.generation, generation)
     this.accept(0, 0)
-    writeU32(this.#bytes, from + at.length, this.sealedBytes)
+    writeU32(this.#bytes, from + letterAt.length, this.sealedBytes)
     writeU64(this.#bytes, this.#end, sender)
-  }
-
-  #writeHead(): void {
-    writeU32(this.#bytes, this.#from, this.#end - this.#from)
-    this.#bytes[this.#from + 4] = events.deliver.code
-    writeU32(this.#bytes, this.#from + 5, 0)
   }
 }
 
@@ -199,18 +195,30 @@ export function contentBytesOf(sealedBytes: number): number {
 
 /** The sequence of what lies in the box of a conversation; undefined for what is no letter. */
 export function sequenceIn(content: Uint8Array): number | undefined {
-  const sequence = at.sequence - at.generation
+  const sequence = letterAt.sequence - letterAt.generation
   if (content.length < letterHeadBytes) return undefined
   return readU64(Buffer.from(content.buffer, content.byteOffset, content.byteLength), sequence)
 }
 
-function writeU64(bytes: Buffer, offset: number, value: number): void {
+/** Of the frame of a letter, when so many bytes are sealed in it. */
+export function frameBytesOf(sealedBytes: number): number {
+  return letterAt.sealed + sealedBytes
+}
+
+/** The head of a frame of so many bytes. */
+export function writeHead(bytes: Buffer, from: number, frameBytes: number): void {
+  writeU32(bytes, from, frameBytes)
+  bytes[from + 4] = events.deliver.code
+  writeU32(bytes, from + 5, 0)
+}
+
+export function writeU64(bytes: Buffer, offset: number, value: number): void {
   writeU32(bytes, offset, value >>> 0)
   writeU32(bytes, offset + 4, Math.floor(value / 2 ** 32))
 }
 
 /** Without the checks of a Buffer's own: a message has a dozen of them. */
-function writeU32(bytes: Uint8Array, offset: number, value: number): void {
+export function writeU32(bytes: Uint8Array, offset: number, value: number): void {
   bytes[offset] = value
   bytes[offset + 1] = value >>> 8
   bytes[offset + 2] = value >>> 16

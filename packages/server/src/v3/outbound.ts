@@ -61,10 +61,14 @@ export class Outbound {
     this.session.notice({ kind: 'caught-up', body: undefined })
   }
 
-  /** A message was pushed. */
-  pushed(conversation: ConversationId | undefined, position: number, bytes: number): void {
-    this.credit.messages -= 1
-    this.credit.bytes -= bytes
+  /** Messages were pushed, the last of them from `position`. */
+  pushed(
+    conversation: ConversationId | undefined,
+    position: number,
+    { count, sealedBytes }: { readonly count: number; readonly sealedBytes: number },
+  ): void {
+    this.credit.messages -= count
+    this.credit.bytes -= sealedBytes
     this.delivered = position
     if (conversation === undefined) return
     if (this.#last?.conversation !== conversation) this.#last = this.#deliveredOf(conversation)

@@ -14,7 +14,7 @@ export interface Named {
  * `id-reused` for the id of another one.
  */
 export function isNew(sends: Sends, { number, id }: Pick<Named, 'number' | 'id'>): 'new' | 'maybe' {
-  if (sends.recent.get(number) !== undefined) return 'maybe'
+  if (sends.has(number)) return 'maybe'
   if (sends.withId(id) !== undefined) throw idReused()
   return number > sends.highest - archiveLimits.recentSends ? 'new' : 'maybe'
 }

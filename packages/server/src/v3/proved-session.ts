@@ -24,8 +24,8 @@ export class ProvedSession implements Session {
     return this.#connection.wire.backlog
   }
 
-  send(frame: Uint8Array): void {
-    if (this.isOpen) this.#connection.wire.send(frame)
+  send(frames: Uint8Array, deliveries = 0): void {
+    if (this.isOpen) this.#connection.wire.send(frames, deliveries)
   }
 
   notice(notice: Notice): void {

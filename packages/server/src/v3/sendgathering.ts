@@ -1,10 +1,9 @@
-import { type Accepted, answers, encodeFrame, operations } from '@messageu/protocol/v3'
 import type { Stepped } from '../archive.ts'
-import { AcceptedRun, type Cleared, type RunTold } from './accepted-run.ts'
+import { AcceptedRun, type Cleared, callAlone, type RunTold } from './accepted-run.ts'
 import { acceptedFrames } from './acceptedframes.ts'
-import type { Gathering, Outcome, Reply } from './later.ts'
+import type { Gathering, Replies } from './later.ts'
 import type { Parts } from './parts.ts'
-import { decide, type Obstacle, SendUnderWay } from './sending.ts'
+import { decide, isClearedBehind, type Obstacle, SendUnderWay } from './sending.ts'
 import { SendInPlace } from './sendinplace.ts'
 import type { Device } from './services.ts'
 
@@ -18,30 +17,24 @@ const runBytesMax = 2 ** 16
 export class SendGathering implements Gathering {
   readonly #parts: Parts
   readonly #device: Device
+  readonly #replies: Replies
   #run: Run | undefined
 
-  constructor(parts: Parts, device: Device) {
+  constructor(parts: Parts, device: Device, replies: Replies) {
     this.#parts = parts
     this.#device = device
+    this.#replies = replies
   }
 
-  take(body: Uint8Array, reply: Reply): void {
-    const request = new SendInPlace(body)
-    if (this.#run?.mayTake(request) === false) this.end()
-    let verdict: Cleared | Obstacle
+  take(body: Uint8Array, request: number): void {
+    const send = new SendInPlace(body)
+    if (this.#run?.mayTake(send) === false) this.end()
     try {
-      verdict = decide(this.#parts, this.#device, request)
+      if (this.#run?.clears(send) === true) this.#run.add(send, request)
+      else this.#takeDecided(send, request, decide(this.#parts, this.#device, send))
     } catch (error) {
-      reply.failed(error)
-      return
+      this.#replies.failed(request, error)
     }
-    if (typeof verdict === 'function') {
-      this.end()
-      new SendUnderWay(this.#parts, this.#device, request, new SingleAnswer(reply)).waitFor(verdict)
-      return
-    }
-    this.#run ??= new Run(this.#parts, this.#device, verdict)
-    this.#run.add(request, reply)
   }
 
   end(): void {
@@ -49,37 +42,71 @@ export class SendGathering implements Gathering {
     this.#run = undefined
     run?.call()
   }
+
+  #takeDecided(send: SendInPlace, request: number, verdict: Cleared | Obstacle): void {
+    const [parts, device, replies] = [this.#parts, this.#device, this.#replies]
+    if (typeof verdict === 'function') {
+      this.end()
+      new SendUnderWay(parts, device, send, new LoneAnswer(replies, request)).waitFor(verdict)
+    } else if (this.#run !== undefined) this.#run.add(send, request)
+    else if (AcceptedRun.takes(send)) {
+      this.#run = new Run({ parts, device, replies }, verdict, send)
+      this.#run.add(send, request)
+    } else callAlone(parts, device, verdict, send, new LoneAnswer(replies, request))
+  }
+}
+
+interface RunParts {
+  readonly parts: Parts
+  readonly device: Device
+  readonly replies: Replies
 }
 
 /** A run, and who waits for it. */
 class Run implements RunTold {
+  readonly #parts: RunParts
+  readonly #cleared: Cleared
   readonly #run: AcceptedRun
-  readonly #replies: Reply[] = []
+  readonly #epoch: number
+  readonly #generation: number
+  readonly #requests: number[] = []
   readonly #idBeginnings: number[] = []
   #number = 0
 
-  constructor(parts: Parts, device: Device, cleared: Cleared) {
-    this.#run = new AcceptedRun(parts, device, cleared, this)
+  /** `first` is still to be added. */
+  constructor(parts: RunParts, cleared: Cleared, first: SendInPlace) {
+    this.#parts = parts
+    this.#cleared = cleared
+    this.#epoch = first.epoch
+    this.#generation = first.generation
+    this.#run = new AcceptedRun(parts.parts, parts.device, cleared, first, this)
   }
 
   /**
-   * Whether `decide` may be asked for `request` before the run is called: what is in the run is not known there as what
-   * the device has sent.
+   * Whether `decide` may be asked for a send before the run is called: what is in the run is not known there as what the
+   * device has sent.
    */
   mayTake(send: SendInPlace): boolean {
     return (
       send.number > this.#number &&
       this.#run.bytes + send.sealedBytes <= runBytesMax &&
-      send.isTo(this.#run.conversation.id) &&
+      this.#run.hasRoom(send) &&
       !this.#idBeginnings.includes(send.idBeginning)
     )
   }
 
-  add(send: SendInPlace, reply: Reply): void {
+  /** Whether a send that may be taken is accepted by what was decided for the first. Throws refusals. */
+  clears(send: SendInPlace): boolean {
+    const { parts, device } = this.#parts
+    if (send.epoch !== this.#epoch || send.generation !== this.#generation) return false
+    return isClearedBehind(parts, device, this.#cleared, send)
+  }
+
+  add(send: SendInPlace, request: number): void {
+    this.#run.add(send)
     this.#number = send.number
     this.#idBeginnings.push(send.idBeginning)
-    this.#replies.push(reply)
-    this.#run.add(send)
+    this.#requests.push(request)
   }
 
   call(): void {
@@ -87,29 +114,30 @@ class Run implements RunTold {
   }
 
   accepted(sequence: number, stepped: Stepped): void {
-    const replies = this.#replies
-    replies[0]?.doneTogether(replies, acceptedFrames(replies, sequence, stepped))
+    this.#parts.replies.done(this.#requests, acceptedFrames(this.#requests, sequence, stepped))
   }
 
   refused(error: Error): void {
-    for (const reply of this.#replies) reply.failed(error)
+    for (const request of this.#requests) this.#parts.replies.failed(request, error)
   }
 }
 
-/** The answer to a send that was not answered with others. */
-class SingleAnswer implements Outcome<Accepted> {
-  readonly #reply: Reply
+/** The answer to a send that goes alone. */
+class LoneAnswer implements RunTold {
+  readonly #replies: Replies
+  readonly #request: number
 
-  constructor(reply: Reply) {
-    this.#reply = reply
+  constructor(replies: Replies, request: number) {
+    this.#replies = replies
+    this.#request = request
   }
 
-  done(accepted: Accepted): void {
-    const { request } = this.#reply
-    this.#reply.done(encodeFrame({ code: answers.done, request }, operations.send.response, accepted))
+  accepted(sequence: number, stepped: Stepped): void {
+    const requests = [this.#request]
+    this.#replies.done(requests, acceptedFrames(requests, sequence, stepped))
   }
 
-  failed(error: unknown): void {
-    this.#reply.failed(error)
+  refused(error: unknown): void {
+    this.#replies.failed(this.#request, error)
   }
 }

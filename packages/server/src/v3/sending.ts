@@ -1,8 +1,7 @@
 import type { Accepted } from '@messageu/protocol/v3'
 import type { Stepped } from '../archive.ts'
-import { AcceptedRun, type Cleared, type RunTold } from './accepted-run.ts'
+import { type Cleared, callAlone, type RunTold } from './accepted-run.ts'
 import { type ConversationState, refusedFor } from './conversation.ts'
-import type { Outcome } from './later.ts'
 import { contentBytesOf, digestOf } from './letters.ts'
 import { maySend, notPermitted } from './membership.ts'
 import type { Parts } from './parts.ts'
@@ -42,8 +41,7 @@ export function decide(parts: Parts, device: Device, request: SendInPlace, found
   const sends = archive.peekSends(device.number)
   if (sends === undefined) return () => archive.sends(device.number)
 
-  if (isNew(sends, request) === 'maybe' && (!found.isKnownNew || sends.recent.get(number) !== undefined))
-    return lookForPrior
+  if (isNew(sends, request) === 'maybe' && (!found.isKnownNew || sends.has(number))) return lookForPrior
   const refused = refusedFor(conversation, () => maySend(state, device, request))
   if (refused !== undefined) return () => refused
   if (!found.isPaid) {
@@ -58,6 +56,22 @@ export function decide(parts: Parts, device: Device, request: SendInPlace, found
 }
 
 /**
+ * The same for a send behind one that was cleared in this turn, of its conversation, generation and epoch: true if it is
+ * accepted as well, false if that has to be decided. Throws refusals.
+ */
+export function isClearedBehind(
+  { archive }: Parts,
+  device: Device,
+  { ledger }: Cleared,
+  request: SendInPlace,
+): boolean {
+  const sends = archive.peekSends(device.number)
+  if (sends === undefined || isNew(sends, request) === 'maybe') return false
+  ledger.mustHaveRoomBehind(contentBytesOf(request.sealedBytes))
+  return true
+}
+
+/**
  * One send that has to wait for something: what is not in memory is loaded first; then it is decided and called in one
  * go. Whoever had to wait for anything decides anew, because others went on meanwhile. The bytes of the request must stay
  * as they are until the outcome is told.
@@ -66,24 +80,24 @@ export class SendUnderWay implements RunTold {
   readonly #parts: Parts
   readonly #device: Device
   readonly #request: SendInPlace
-  readonly #outcome: Outcome<Accepted>
+  readonly #told: RunTold
   /** How it was answered when it came before. */
   #prior: Accepted | undefined
   #found: Found = nothingFound
   /** Gives the turn for this number to the next one. */
   #endTurn: (() => void) | undefined
 
-  constructor(parts: Parts, device: Device, request: SendInPlace, outcome: Outcome<Accepted>) {
+  constructor(parts: Parts, device: Device, request: SendInPlace, told: RunTold) {
     this.#parts = parts
     this.#device = device
     this.#request = request
-    this.#outcome = outcome
+    this.#told = told
   }
 
   waitFor(obstacle: Obstacle): void {
     obstacle(this).then(
       () => this.#goOn(),
-      (error: unknown) => this.#failed(error),
+      (error: unknown) => this.refused(error),
     )
   }
 
@@ -110,42 +124,31 @@ export class SendUnderWay implements RunTold {
     return this.#parts.strangers.charge(this.#device.account, welcome, this.#request.sealedBytes)
   }
 
-  accepted(sequence: number, { positions, at }: Stepped): void {
-    this.#done({ sequence, position: positions[0] as number, at }) // there is one message
+  accepted(sequence: number, stepped: Stepped): void {
+    this.#endTurn?.()
+    this.#told.accepted(sequence, stepped)
   }
 
-  refused(error: Error): void {
-    this.#failed(error)
+  refused(error: unknown): void {
+    this.#endTurn?.()
+    this.#told.refused(error)
   }
 
   #goOn(): void {
     if (this.#prior !== undefined) {
-      this.#done(this.#prior)
+      const { sequence, position, at } = this.#prior
+      this.accepted(sequence, { positions: [position], at })
       return
     }
     let verdict: Cleared | Obstacle
     try {
       verdict = decide(this.#parts, this.#device, this.#request, this.#found)
     } catch (error) {
-      this.#failed(error)
+      this.refused(error)
       return
     }
     if (typeof verdict === 'function') this.waitFor(verdict)
-    else {
-      const run = new AcceptedRun(this.#parts, this.#device, verdict, this)
-      run.add(this.#request)
-      run.call()
-    }
-  }
-
-  #done(accepted: Accepted): void {
-    this.#endTurn?.()
-    this.#outcome.done(accepted)
-  }
-
-  #failed(error: unknown): void {
-    this.#endTurn?.()
-    this.#outcome.failed(error)
+    else callAlone(this.#parts, this.#device, verdict, this.#request, this)
   }
 
   get #named(): Named {

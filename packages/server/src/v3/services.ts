@@ -17,7 +17,7 @@ import type {
   Registration,
 } from '@messageu/protocol/v3'
 import type { ObjectChange } from '../archive.ts'
-import type { Gathering } from './later.ts'
+import type { Gathering, Replies } from './later.ts'
 
 /** An account in memory. One object per account while anybody holds it: its fields change in place, when durable. */
 export interface Account {
@@ -105,7 +105,8 @@ export interface Deliveries {
   /** A session was proved: from now on it gets what its device has not acknowledged, as far as it has credit. */
   attach(session: Session): Promise<void>
   detach(session: Session): void
-  credit(session: Session, more: { messages: number; bytes: number }): void
+  /** Resolves when it may be answered: at once, or with the acknowledgement that is under way. */
+  credit(session: Session, more: { messages: number; bytes: number }): Promise<void> | undefined
   acknowledge(session: Session, through: number): Promise<void>
 }
 
@@ -132,8 +133,11 @@ export interface Session {
   readonly isOpen: boolean
   /** Bytes written and not yet taken by the network. */
   readonly backlog: number
-  /** Queues a frame; everything queued in one turn of the event loop leaves in one write. */
-  send(frame: Uint8Array): void
+  /**
+   * Queues a frame, or several beside each other, of which so many are deliveries; everything queued in one turn of the
+   * event loop leaves in one write.
+   */
+  send(frames: Uint8Array, deliveries?: number): void
   notice(notice: Notice): void
   /** Says why, and closes. */
   end(notice: Notice): void
@@ -192,7 +196,7 @@ export type Handler<N extends OperationName> = (
 ) => Promise<ResponseOf<N>> | ResponseOf<N>
 
 /** The same for what comes by the hundred thousand: asked once for each session. */
-export type GatheringHandler = (services: Services, session: Session) => Gathering
+export type GatheringHandler = (services: Services, session: Session, replies: Replies) => Gathering
 
 type Operation<N extends OperationName> = (typeof operations)[N]
 export type RequestOf<N extends OperationName> = Infer<Operation<N>['request']>

@@ -1,7 +1,8 @@
 import assert from 'node:assert'
 import { decode, encode, u64 } from '@messageu/protocol'
 import type { ConversationId } from '@messageu/protocol/v3'
-import type { Archive, BoxMessage, ObjectChange, Step, Stepped, Told } from '../archive.ts'
+import type { Archive, ObjectChange, Step, Stepped, Told } from '../archive.ts'
+import { messagesIn } from '../storage/stepsize.ts'
 import {
   type Conversation,
   type ConversationState,
@@ -31,12 +32,6 @@ type OnDurable = (positions: readonly number[]) => void
 export interface Advance {
   readonly state: ConversationState
   readonly sequence: number
-}
-
-/** Messages that were accepted in one go, and when: that is their time wherever it is told. */
-interface AppendedTogether {
-  readonly messages: readonly BoxMessage[]
-  readonly at: number
 }
 
 /**
@@ -113,12 +108,12 @@ export class Shelf {
   }
 
   /** Puts messages at the next sequences of a conversation: its state stays. */
-  append(conversation: Conversation, { messages, at }: AppendedTogether, told: Told): void {
+  append(conversation: Conversation, step: Step, told: Told): void {
     assert(this.holds(conversation), 'nothing was waited for since the decision')
     const appending = new Appending(this, conversation, told)
-    conversation.sequence += messages.length
+    conversation.sequence += messagesIn(step)
     conversation.underWay += 1
-    this.#archive.take({ messages, at }, appending)
+    this.#archive.take(step, appending)
   }
 
   appended({ conversation, sequence }: Appending, count: number): void {

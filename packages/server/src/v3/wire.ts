@@ -1,4 +1,4 @@
-import { events, limits } from '@messageu/protocol/v3'
+import { limits } from '@messageu/protocol/v3'
 import type { WebSocket } from 'ws'
 import type { Figures } from './figures.ts'
 import { v3Limits } from './limits.ts'
@@ -18,8 +18,6 @@ export class Turn {
 /** Frames up to this may be parts of larger buffers. */
 const ownBytesMax = 2 ** 13
 
-/** Where a frame has its code. Protocol 3 §2.1. */
-const codeAt = 4
 const binary = { binary: true }
 
 /**
@@ -46,8 +44,9 @@ export class Wire {
     return this.#queuedBytes + this.#socket.bufferedAmount
   }
 
-  send(frame: Uint8Array): void {
-    if (frame[codeAt] === events.deliver.code) this.#figures.deliveredMessages += 1
+  /** A frame, or several beside each other, of which so many are deliveries. */
+  send(frame: Uint8Array, deliveries = 0): void {
+    this.#figures.deliveredMessages += deliveries
     this.#queuedBytes += frame.length
     if (this.#frames.push(frame) === 1) this.#turn.add(this)
   }

@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { archiveLimits, type ObjectKind, objectKinds, type SentRecord } from '../../src/archive.ts'
 import { messageIdInHead, messageIdOf, positionAfter, recordKinds, sealedHeadBytes } from '../../src/storage/records.ts'
 import { createRing, RingConsumer, RingProducer, type RingRecord } from '../../src/storage/ring.ts'
+import { SentRun } from '../../src/storage/sentrun.ts'
 import { type PlacedStep, readStep, stepRecordBytes, writeStep } from '../../src/storage/steprecords.ts'
 
 const whole = fc.integer({ min: 1, max: 2 ** 50 })
@@ -35,9 +36,29 @@ const object = fc.record(
   },
   { noNullPrototype: true },
 )
+const run = fc
+  .record({
+    place: fc.record({
+      box: fc.integer({ min: archiveLimits.firstBox, max: 2 ** 40 }),
+      device: whole,
+      conversation: whole,
+      sequence: fc.integer({ min: 1, max: 2 ** 40 }),
+    }),
+    sends: fc.array(fc.record({ number: whole, id: bytes(16), content, digest: bytes(8) }), { minLength: 1 }),
+  })
+  .map(({ place, sends }) => {
+    const made = new SentRun(place, (sends[0] as (typeof sends)[number]).content.length)
+    for (const { number, id, content, digest } of sends) {
+      made.bytes.set(content, made.add(number, id, content.length))
+      const halves = Buffer.from(digest)
+      made.digest(halves.readUInt32LE(0), halves.readUInt32LE(4))
+    }
+    return made
+  })
 const step = fc.record(
   {
     messages: fc.array(message),
+    run,
     objects: fc.array(object),
     trims: fc.array(fc.record({ box: whole, through: whole }, { noNullPrototype: true })),
     acknowledged: fc.record({ device: whole, through: whole }, { noNullPrototype: true }),
@@ -85,9 +106,7 @@ function passed(placed: PlacedStep, positions: number[], at: number) {
   })
   return {
     told,
-    sealed: sealed.map((from, i) =>
-      producer.bytes.subarray(from, from + sealedHeadBytes + (placed.messages?.[i]?.content.length ?? 0)),
-    ),
+    sealed: sealed.map((from) => producer.bytes.subarray(from)),
   }
 }
 
@@ -95,9 +114,11 @@ suite('step records', () => {
   test('a step comes out of the ring as it went in', () => {
     fc.assert(
       fc.property(step, whole, fc.integer({ min: 0, max: 2 ** 45 }), ({ filed, ...step }, first, at) => {
-        const messages = step.messages ?? []
+        const single = step.messages ?? []
+        const inRun = step.run?.numbers.map((_, i) => (step.run as SentRun).message(i)) ?? []
+        const messages = [...single, ...inRun]
         const files = filed
-          ? new Map(messages.map(({ content }, i) => [i, { id: i + 5, bytes: content.length, digest: i }]))
+          ? new Map(single.map(({ content }, i) => [i, { id: i + 5, bytes: content.length, digest: i }]))
           : undefined
         const positions: number[] = []
         for (let position = first; positions.length < messages.length; position = positionAfter(position))
@@ -109,7 +130,7 @@ suite('step records', () => {
           head.writeUInt32LE(messageIdOf(positions[i] as number), 16)
           head.writeUInt8(0x80, 20)
           head.writeUInt32LE(content.length, 21)
-          return filed ? head : Buffer.concat([head, content])
+          return filed && i < single.length ? head : Buffer.concat([head, content])
         })
         assert.deepEqual(told, {
           messages: messages.map(({ box, content }, i) => ({
@@ -121,15 +142,36 @@ suite('step records', () => {
             sealed: forms[i]?.toString('hex'),
             bytes: sealedHeadBytes + content.length,
           })),
-          sent: messages.flatMap(({ sent }, i) => (sent ? [{ ...sent, position: positions[i], at }] : [])),
+          sent: messages.flatMap(({ sent }, i) =>
+            sent ? [{ ...sent, digest: Uint8Array.from(sent.digest), position: positions[i], at }] : [],
+          ),
           objects: (step.objects ?? []).map(({ kind, key, value }) => ({ kind: objectKinds[kind], key, value })),
           trims: step.trims ?? [],
           acknowledged: step.acknowledged,
           forgotten: step.forgotten ?? [],
         })
-        if (!filed) for (const [i, form] of forms.entries()) assert(form.equals(sealed[i] as Buffer))
+        if (!filed)
+          for (const [i, form] of forms.entries()) assert(form.equals((sealed[i] as Buffer).subarray(0, form.length)))
         for (const [i, form] of forms.entries())
           assert.equal(messageIdInHead(form), messageIdOf(positions[i] as number))
+      }),
+    )
+  })
+
+  test('the messages of a run are what was put into it, and its bytes are parted from the next one’s', () => {
+    fc.assert(
+      fc.property(fc.array(run, { minLength: 2, maxLength: 4 }), (runs) => {
+        const before = runs.map((each) => each.numbers.map((_, i) => structuredClone(each.message(i))))
+        const later = new SentRun({ box: archiveLimits.firstBox, device: 1, conversation: 1, sequence: 1 }, 100)
+        later.bytes.fill(0xff, later.add(1, new Uint8Array(16).fill(0xff), 100), 100)
+        for (const [i, each] of runs.entries()) {
+          assert.deepEqual(
+            each.numbers.map((_, at) => structuredClone(each.message(at))),
+            before[i],
+          )
+          assert.equal(each.written.length, each.length)
+          assert(i === runs.length - 1 || !each.hasRoom(0), 'another one was begun behind it')
+        }
       }),
     )
   })

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { ProtocolError } from '@messageu/protocol'
 import type { ConversationId } from '@messageu/protocol/v3'
 import fc from 'fast-check'
+import { messagesIn } from '../../src/storage/stepsize.ts'
 import { ConversationsWorld, type Heard, type Phone, until } from './conversationsworld.ts'
 
 type Deed =
@@ -199,7 +200,7 @@ async function run(kind: string, deeds: readonly Deed[]): Promise<void> {
     trim: () => world.trim(),
     fail: () => {
       let left = 1
-      world.failing = ({ messages = [] }) => messages.length > 0 && left-- > 0
+      world.failing = (step) => messagesIn(step) > 0 && left-- > 0
     },
     pause: async () => {
       await Promise.all(underWay)

@@ -11,6 +11,7 @@ import {
   limits,
   RefusedError,
 } from '@messageu/protocol/v3'
+import { messagesIn } from '../../src/storage/stepsize.ts'
 import type { RequestOf } from '../../src/v3/services.ts'
 import {
   ConversationsWorld,
@@ -260,7 +261,7 @@ for (const kind of ['memory', 'sqlite'])
       await alice.say(conversation, 'zero')
       await bob.connect()
       let left = 1
-      world.failing = ({ messages = [] }) => messages.length > 0 && left-- > 0
+      world.failing = (step) => messagesIn(step) > 0 && left-- > 0
       const outcomes = await Promise.allSettled([
         alice.say(conversation, 'one'),
         alice.commit(conversation, [alice]),

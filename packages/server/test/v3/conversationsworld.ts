@@ -20,7 +20,7 @@ import {
 } from '@messageu/protocol/v3'
 import type { Archive, Step, Stepped, Told } from '../../src/archive.ts'
 import { type ConversationsOptions, type OpenConversations, openConversations } from '../../src/v3/conversations.ts'
-import type { Reply } from '../../src/v3/later.ts'
+import type { Replies } from '../../src/v3/later.ts'
 import { GivenNumbers } from '../../src/v3/numbers.ts'
 import { OpenSessions } from '../../src/v3/open-sessions.ts'
 import { acknowledge } from '../../src/v3/operations/acknowledge.ts'
@@ -139,29 +139,27 @@ export class Line implements Session {
   }
 }
 
-/** Hears the answer to one send of several. */
-class SendReply implements Reply {
-  readonly request: number
-  readonly failed: (error: unknown) => void
-  readonly answered: (accepted: ResponseOf<'send'>) => void
+/** Hears the answers to sends of one session. */
+class SendReplies implements Replies {
+  readonly #waiting = new Map<number, PromiseWithResolvers<ResponseOf<'send'>>>()
 
-  constructor(request: number, answered: (accepted: ResponseOf<'send'>) => void, failed: (error: unknown) => void) {
-    this.request = request
-    this.answered = answered
-    this.failed = failed
+  answerTo(request: number): Promise<ResponseOf<'send'>> {
+    const waiting = Promise.withResolvers<ResponseOf<'send'>>()
+    this.#waiting.set(request, waiting)
+    return waiting.promise
   }
 
-  done(frame: Uint8Array): void {
-    this.doneTogether([this], frame)
-  }
-
-  doneTogether(replies: readonly SendReply[], frames: Uint8Array): void {
+  done(requests: readonly number[], frames: Uint8Array): void {
     const read = readFrames(frames)
     assert.deepEqual(
       read.map(({ code, request }) => ({ code, request })),
-      replies.map(({ request }) => ({ code: answers.done, request })),
+      requests.map((request) => ({ code: answers.done, request })),
     )
-    for (const [i, { body }] of read.entries()) replies[i]?.answered(decode(operations.send.response, body))
+    for (const { request, body } of read) this.#waiting.get(request)?.resolve(decode(operations.send.response, body))
+  }
+
+  failed(request: number, error: unknown): void {
+    this.#waiting.get(request)?.reject(error)
   }
 }
 
@@ -198,13 +196,10 @@ export class Phone {
 
   /** Sends that come in one go, and what each is answered. */
   askTogether(requests: readonly RequestOf<'send'>[]): Promise<ResponseOf<'send'>>[] {
-    const gathering = send(this.#world.services, this.#lineOrNone)
-    const answered = requests.map(
-      (request, i) =>
-        new Promise<ResponseOf<'send'>>((done, failed) =>
-          gathering.take(encode(operations.send.request, request), new SendReply(i + 1, done, failed)),
-        ),
-    )
+    const replies = new SendReplies()
+    const gathering = send(this.#world.services, this.#lineOrNone, replies)
+    const answered = requests.map((_, i) => replies.answerTo(i + 1))
+    for (const [i, request] of requests.entries()) gathering.take(encode(operations.send.request, request), i + 1)
     gathering.end()
     return answered
   }

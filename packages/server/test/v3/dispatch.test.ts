@@ -15,7 +15,7 @@ import {
   writeFrame,
 } from '@messageu/protocol/v3'
 import { acceptedFrames } from '../../src/v3/acceptedframes.ts'
-import type { Reply } from '../../src/v3/later.ts'
+import type { Replies } from '../../src/v3/later.ts'
 import { v3Limits } from '../../src/v3/limits.ts'
 import { random, startListening } from './listening.ts'
 
@@ -147,20 +147,24 @@ suite('a request', () => {
 
   test('that sends is taken with the others of its message, up to one of another kind or the end of the message', async () => {
     const log: string[] = []
-    const waiting: Reply[] = []
+    const waiting: number[] = []
+    let told: Replies | undefined
     await using world = await startListening({
       handlers: {
         requests: () => {
           log.push('requests')
           return []
         },
-        send: () => ({
-          take(_, reply) {
-            log.push(`take ${reply.request}`)
-            waiting.push(reply)
-          },
-          end: () => log.push('end'),
-        }),
+        send: (_services, _session, replies) => {
+          told = replies
+          return {
+            take(_body, request) {
+              log.push(`take ${request}`)
+              waiting.push(request)
+            },
+            end: () => log.push('end'),
+          }
+        },
       },
     })
     using peer = await world.session(world.people.add())
@@ -169,7 +173,7 @@ suite('a request', () => {
     peer.send(send(1), send(2), { code: operations.requests.code, request: 3, body: nothing }, send(4), send(5))
     await peer.answer(3)
     assert.deepEqual(log, ['take 1', 'take 2', 'end', 'requests', 'take 4', 'take 5', 'end'])
-    waiting[0]?.doneTogether(waiting, acceptedFrames(waiting, 7, { positions: [8, 9, 10, 11], at: 12 }))
+    told?.done(waiting, acceptedFrames(waiting, 7, { positions: [8, 9, 10, 11], at: 12 }))
     for (const [i, request] of [1, 2, 4, 5].entries())
       assert.deepEqual(decode(operations.send.response, await peer.answer(request)), {
         sequence: 7 + i,

@@ -81,8 +81,8 @@ suite('metrics', () => {
   test('count what really happens', async () => {
     await using world = await startListening({
       handlers: {
-        send: () => ({
-          take: (_, reply) => reply.done(acceptedFrames([reply], 1, { positions: [1], at: 1 })),
+        send: (_services, _session, replies) => ({
+          take: (_body, request) => replies.done([request], acceptedFrames([request], 1, { positions: [1], at: 1 })),
           end() {},
         }),
       },

@@ -1,8 +1,23 @@
 import assert from 'node:assert/strict'
 import { describe, suite, test } from 'node:test'
 import { decode, encode } from '@messageu/protocol'
-import { answers, type ConversationId, encodeFrame, limits, operations, Send, type SendId } from '@messageu/protocol/v3'
+import {
+  answers,
+  type ConversationId,
+  encodeFrame,
+  events,
+  limits,
+  operations,
+  Send,
+  type SendId,
+} from '@messageu/protocol/v3'
+import { archiveLimits } from '../../src/archive.ts'
+import { SentRun } from '../../src/storage/sentrun.ts'
+import { messagesIn } from '../../src/storage/stepsize.ts'
 import { acceptedFrames } from '../../src/v3/acceptedframes.ts'
+import { LetterRun } from '../../src/v3/letterrun.ts'
+import { contentBytesOf, digestOf, Letter } from '../../src/v3/letters.ts'
+import { Outstanding } from '../../src/v3/outstanding.ts'
 import { SendInPlace } from '../../src/v3/sendinplace.ts'
 import { ConversationsWorld, type Phone, refusal, settled, text, until } from './conversationsworld.ts'
 import { random } from './listening.ts'
@@ -10,8 +25,8 @@ import { random } from './listening.ts'
 /** Notes how many messages each step has. */
 function notingSteps(world: ConversationsWorld): number[] {
   const steps: number[] = []
-  world.failing = ({ messages = [] }) => {
-    if (messages.length > 0) steps.push(messages.length)
+  world.failing = (step) => {
+    if (messagesIn(step) > 0) steps.push(messagesIn(step))
     return false
   }
   return steps
@@ -133,7 +148,7 @@ for (const kind of ['memory', 'sqlite'])
       await bob.connect()
       await alice.say(conversation, 'warm')
       const stored = await world.open.conversations.storedBytes(alice.account)
-      world.failing = ({ messages = [] }) => messages.length > 0
+      world.failing = (step) => messagesIn(step) > 0
       const messages = ['a', 'b', 'c'].map((each) => alice.message(conversation, each))
       const refused = await Promise.allSettled(alice.askTogether(messages))
       assert.deepEqual(
@@ -187,10 +202,10 @@ for (const kind of ['memory', 'sqlite'])
 
 suite('the answers to a run of sends', () => {
   test('are what the codec makes of each', () => {
-    const requests = [{ request: 1 }, { request: 2 ** 32 - 1 }, { request: 77 }]
+    const requests = [1, 2 ** 32 - 1, 77]
     const positions = [2 ** 32 - 1, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER]
     const [sequence, at] = [2 ** 33, 1_800_000_000_123]
-    const expected = requests.map(({ request }, i) =>
+    const expected = requests.map((request, i) =>
       encodeFrame({ code: answers.done, request }, operations.send.response, {
         sequence: sequence + i,
         position: positions[i] as number,
@@ -198,6 +213,79 @@ suite('the answers to a run of sends', () => {
       }),
     )
     assert.deepEqual(Buffer.from(acceptedFrames(requests, sequence, { positions, at })), Buffer.concat(expected))
+  })
+})
+
+suite('letters of a run', () => {
+  const conversation = random(32) as ConversationId
+  const [device, sequence, at] = [7, 2 ** 33, 1_800_000_000_123]
+  const place = { box: archiveLimits.firstBox, device, conversation: 3, sequence }
+  const sends = [0, 1, 300].map(
+    (sealedBytes, i): Send => ({
+      conversation,
+      generation: 2 ** 32 - 1 - i,
+      id: random(16) as SendId,
+      number: 2 ** 40 + i,
+      epoch: 2 ** 34 + i,
+      sealed: random(sealedBytes),
+    }),
+  )
+  const made = () => {
+    const run = new SentRun(place, contentBytesOf(0))
+    const letters = new LetterRun(run, conversation)
+    for (const send of sends) letters.add(new SendInPlace(encode(Send, send)), at)
+    return { run, letters }
+  }
+
+  test('are stored as single ones are, with the digest that tells a repetition', () => {
+    const { run } = made()
+    for (const [i, send] of sends.entries()) {
+      const inPlace = new SendInPlace(encode(Send, send))
+      const single = Letter.ofSend(inPlace, conversation, device)
+      single.accept(sequence + i, at)
+      const { id, content, sent } = run.message(i)
+      assert.deepEqual(Buffer.from(content), Buffer.from(single.content))
+      assert.deepEqual(Buffer.from(sent.digest), Buffer.from(digestOf(inPlace, device)))
+      assert.deepEqual(Buffer.from(id), Buffer.from(send.id))
+      assert.equal(sent.number, send.number)
+    }
+  })
+
+  test('go out as the codec makes them, all together and one by one', () => {
+    const { letters } = made()
+    const positions = [5, 2 ** 32 - 1, 2 ** 32 + 1]
+    const expected = sends.map(({ generation, sealed }, i) =>
+      encodeFrame({ code: events.deliver.code, request: 0 }, events.deliver.body, {
+        position: positions[i] as number,
+        conversation,
+        generation,
+        sequence: sequence + i,
+        at,
+        kind: 'application',
+        sealed,
+      }),
+    )
+    const together = letters.together(positions)
+    assert.deepEqual(Buffer.from(together.frame), Buffer.concat(expected))
+    assert.deepEqual([together.count, together.sealedBytes], [3, 301])
+    for (const [i, frame] of expected.entries())
+      assert.deepEqual(Buffer.from(letters.letter(i, positions[i] as number).frame), Buffer.from(frame))
+  })
+})
+
+suite('requests without an answer', () => {
+  test('are known until they are settled, in whatever order', () => {
+    const outstanding = new Outstanding()
+    for (let i = 1; i <= 20; i++) outstanding.add(i * 3, i)
+    assert.equal(outstanding.size, 20)
+    assert(outstanding.has(60) && !outstanding.has(61))
+    const order = Array.from({ length: 20 }, (_, i) => 1 + ((i * 7) % 20))
+    for (const [i, each] of order.entries()) {
+      assert.equal(outstanding.settle(each * 3), each)
+      assert.equal(outstanding.settle(each * 3), 0, 'once')
+      assert.equal(outstanding.size, 19 - i)
+      for (const other of order.slice(i + 1)) assert(outstanding.has(other * 3))
+    }
   })
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type ConversationId, limits, RefusedError } from '@messageu/protocol/v3'
 import { archiveLimits } from '../../src/archive.ts'
+import { messagesIn } from '../../src/storage/stepsize.ts'
 import {
   ConversationsWorld,
   newConversationId,
@@ -180,7 +181,7 @@ for (const kind of ['memory', 'sqlite'])
       await bob.connect()
       const message = alice.message(conversation, 'x')
       let left = 1
-      world.failing = ({ messages = [] }) => messages.length > 0 && left-- > 0
+      world.failing = (step) => messagesIn(step) > 0 && left-- > 0
       const [one, other] = await Promise.allSettled([alice.ask('send', message), alice.ask('send', message)])
       assert.equal(one.status, 'rejected')
       assert.equal(other.status, 'rejected')

@@ -3,4 +3,5 @@ import { SendGathering } from '../sendgathering.ts'
 import type { GatheringHandler } from '../services.ts'
 
 /** Protocol 3 §6.6. */
-export const send: GatheringHandler = (services, session) => new SendGathering(partsOf(services), session.device)
+export const send: GatheringHandler = (services, session, replies) =>
+  new SendGathering(partsOf(services), session.device, replies)
