@@ -137,9 +137,9 @@ async function* examineMessages(
       const { damaged, contents } = read(Float64Array.from(positions.slice(at, at + positionsPerRead)))
       for (const position of damaged)
         yield { kind: 'damage', object: `message ${position}`, what: 'missing, or not what was stored' }
-      for (const content of contents) {
-        const what = content === undefined ? undefined : await contentDamage(folder, content)
-        if (what !== undefined) yield { kind: 'damage', object: `content/${content?.id}`, what }
+      for (const content of contents.values()) {
+        const what = await contentDamage(folder, content)
+        if (what !== undefined) yield { kind: 'damage', object: `content/${content.id}`, what }
       }
     }
   }

@@ -43,7 +43,7 @@ export class Bodies {
     const large = positions.filter((_, i) => liesInFile(sizes[i] as number))
     if (large.length === 0) return []
     const { contents } = await this.#reader.read(large)
-    return contents.flatMap((content) => (content === undefined ? [] : [content.id]))
+    return Array.from(contents.values(), ({ id }) => id)
   }
 
   async *read(positions: Float64Array, sizes: Float64Array): AsyncGenerator<Piece> {
@@ -82,7 +82,7 @@ export class Bodies {
     let from = 0
     for (const [i, length] of lengths.entries()) {
       const position = positions[i] as number
-      const content = contents[i]
+      const content = contents.get(i)
       at += length
       if (length + (content?.bytes ?? 0) !== sizes[i])
         throw this.#found([position], `message ${position} has another size`)

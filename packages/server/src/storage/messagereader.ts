@@ -11,11 +11,12 @@ export interface ContentRow {
 }
 
 export interface StoredForms {
-  /** The stored forms one after the other. */
+  /** The stored forms one after the other, in a buffer of their own. */
   readonly sealed: Uint8Array
   /** Bytes of each. */
   readonly lengths: Uint32Array
-  readonly contents: readonly (ContentRow | undefined)[]
+  /** Of those whose content is a file, by their index. */
+  readonly contents: ReadonlyMap<number, ContentRow>
   /** Positions that are missing or not what was stored; their length is 0. */
   readonly damaged: readonly number[]
 }
@@ -33,37 +34,55 @@ export function messageReader(database: DatabaseSync): (positions: Float64Array)
     'SELECT id, bytes, content_digest AS digest FROM contents WHERE id = ? AND position = ?',
   )
 
-  function formOf(position: number): { sealed: Uint8Array; content: ContentRow | undefined } | undefined {
-    const row = message.get(position) as MessageRow | undefined
-    if (row === undefined || !isWhole(row, position)) return undefined
-    if (row.content === null) return { sealed: row.sealed, content: undefined }
-    const found = content.get(row.content, position) as ContentRow | undefined
-    return found && { sealed: row.sealed, content: { ...found } }
-  }
-
   return (positions) => {
     const found: Uint8Array[] = []
-    const contents: (ContentRow | undefined)[] = []
+    const contents = new Map<number, ContentRow>()
     const damaged: number[] = []
-    for (const position of positions) {
-      const form = undefinedIfDamaged(() => formOf(position))
-      if (form === undefined) damaged.push(position)
-      found.push(form?.sealed ?? new Uint8Array(0))
-      contents.push(form?.content)
+    let bytes = 0
+
+    function read(position: number, index: number): Uint8Array | undefined {
+      const row = message.get(position) as MessageRow | undefined
+      if (row === undefined || !isWhole(row, position)) return undefined
+      if (row.content === null) return row.sealed
+      const there = content.get(row.content, position) as ContentRow | undefined
+      if (there !== undefined) contents.set(index, { ...there })
+      return there && row.sealed
     }
-    const lengths = Uint32Array.from(found, (sealed) => sealed.length)
-    return { sealed: Buffer.concat(found), lengths, contents, damaged }
+
+    for (let i = 0; i < positions.length; i++) {
+      const position = positions[i] as number // within its bounds
+      const sealed = undefinedIfDamaged(read, position, i)
+      if (sealed === undefined) damaged.push(position)
+      found.push(sealed ?? nothing)
+      bytes += sealed?.length ?? 0
+    }
+    const sealed = new Uint8Array(bytes)
+    const lengths = new Uint32Array(found.length)
+    let at = 0
+    for (let i = 0; i < found.length; i++) {
+      const form = found[i] as Uint8Array // within its bounds
+      sealed.set(form, at)
+      lengths[i] = form.length
+      at += form.length
+    }
+    return { sealed, lengths, contents, damaged }
   }
 }
+
+const nothing = new Uint8Array(0)
 
 /** The digest covers the bytes; that they belong to this position stands in their head. */
 function isWhole({ sealed, digest }: MessageRow, position: number): boolean {
   return sealed instanceof Uint8Array && crc32(sealed) === digest && messageIdInHead(sealed) === messageIdOf(position)
 }
 
-function undefinedIfDamaged<T>(read: () => T | undefined): T | undefined {
+function undefinedIfDamaged<T>(
+  read: (position: number, index: number) => T | undefined,
+  position: number,
+  index: number,
+): T | undefined {
   try {
-    return read()
+    return read(position, index)
   } catch (error) {
     if (tellsOfDamage(error)) return undefined
     throw error

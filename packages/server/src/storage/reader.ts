@@ -24,7 +24,7 @@ function serve(port: NonNullable<typeof parentPort>, database: DatabaseSync): vo
       }
     })
     if (database.isTransaction) commit.run()
-    port.postMessage(answered)
+    port.postMessage(answered, answered.flatMap(handedOver))
   })
 
   function answerTo(question: Question): AnswerTo<QuestionKind> {
@@ -45,6 +45,13 @@ function serve(port: NonNullable<typeof parentPort>, database: DatabaseSync): vo
         return archive.positionBefore(question)
     }
   }
+}
+
+/** The bytes of messages are handed over instead of copied. */
+function handedOver(answered: Answered): ArrayBuffer[] {
+  if (!('answer' in answered)) return []
+  const { answer } = answered
+  return typeof answer === 'object' && 'sealed' in answer ? [answer.sealed.buffer as ArrayBuffer] : [] // not shared
 }
 
 function damagedIn(error: unknown): { object: string; what: string } | undefined {

@@ -41,7 +41,7 @@ export class StoredMessages {
       const length = lengths[i] as number // of each that was asked for
       const form = sealed.subarray(at, at + length)
       at += length
-      const content = contents[i]
+      const content = contents.get(i)
       if (length + (content?.bytes ?? 0) !== bytes) continue // missing, damaged, or of another size
       if (content === undefined) found.set(position, opened(position, form))
       else found.set(position, await this.#withContent(position, form, content))

@@ -218,7 +218,9 @@ export class ServerDeliveries implements Deliveries {
     for (const [i, { waiting, conversation }] of found.entries()) {
       const content = stored[i]?.content
       if (content === undefined) continue // damaged: `explain` tells that it is lost
-      const letter = await this.#letterOf(content, waiting.position, { conversation, device: session.device })
+      if (conversation !== undefined && this.#parts.shelf.peek(conversation) === undefined)
+        await this.#parts.shelf.find(conversation)
+      const letter = this.#letterOf(content, waiting.position, { conversation, device: session.device })
       if (letter !== undefined) taken.push({ letter, position: waiting.position, conversation })
     }
     return taken
@@ -236,14 +238,15 @@ export class ServerDeliveries implements Deliveries {
     }
   }
 
-  async #letterOf(
+  /** The conversation must be in memory. Undefined for what the device may not read. */
+  #letterOf(
     content: Uint8Array,
     position: number,
     { conversation: id, device }: { conversation: ConversationId | undefined; device: Device },
-  ): Promise<Letter | undefined> {
+  ): Letter | undefined {
     if (id === undefined) return Letter.fromDeviceBox(content, position)
     const letter = Letter.fromBox(content, id, position)
-    const conversation = this.#parts.shelf.peek(id) ?? (await this.#parts.shelf.find(id))
+    const conversation = this.#parts.shelf.peek(id)
     if (letter === undefined || conversation === undefined || !isFor(device, letter)) return undefined
     return mayRead(conversation.state, device.number, letter.sequence) ? letter : undefined
   }

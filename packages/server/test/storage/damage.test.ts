@@ -385,7 +385,7 @@ function read(file: string, positions: Float64Array): (string | 'damaged')[] {
       at += lengths[i] as number
       return damaged.includes(position)
         ? 'damaged'
-        : Buffer.from(sealed.subarray(from, at)).toString('hex') + JSON.stringify(contents[i])
+        : Buffer.from(sealed.subarray(from, at)).toString('hex') + JSON.stringify(contents.get(i))
     })
   } finally {
     database.close()
