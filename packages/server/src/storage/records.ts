@@ -3,7 +3,7 @@ import { messageTypes } from '@messageu/protocol/v2'
 import { limits } from '../limits.ts'
 import type { Client, Message } from '../storage.ts'
 import type { RingConsumer, RingProducer } from './ring.ts'
-import { recordHeadBytes } from './ring.ts'
+import { copyInto, recordHeadBytes } from './ring.ts'
 
 /** What the main thread asks the writer to make durable. */
 export const recordKinds = { message: 1, client: 2, discard: 3, step: 4 } as const
@@ -78,7 +78,7 @@ export function writeMessage(ring: RingProducer, place: number, position: number
   view.setUint32(sealed + 16, messageIdOf(position), true)
   view.setUint8(sealed + 20, messageTypes[type])
   view.setUint32(sealed + 21, contentBytesOf(message), true)
-  if (content instanceof Uint8Array) bytes.set(content, sealed + sealedHeadBytes)
+  if (content instanceof Uint8Array) copyInto(ring, content, sealed + sealedHeadBytes)
 }
 
 /** Where in the ring's bytes the sealed form of the message at `place` begins. */

@@ -46,6 +46,14 @@ function widen(place: number, near: number): number {
   return near + ((place - near) | 0)
 }
 
+/**
+ * Copies into the ring. Not by `set`, which goes through shared memory word by word: four times as slow for a message of
+ * 300 bytes.
+ */
+export function copyInto({ bytes: to }: RingProducer, bytes: Uint8Array, at: number): void {
+  Buffer.prototype.copy.call(bytes, to, at)
+}
+
 export class RingProducer {
   readonly view: DataView
   readonly bytes: Buffer

@@ -1,14 +1,14 @@
-import type { RingConsumer, RingProducer } from './ring.ts'
+import { copyInto, type RingConsumer, type RingProducer } from './ring.ts'
 
 /** Writes the fields of a record one after the other, little-endian. */
 export class FieldWriter {
+  readonly #ring: RingProducer
   readonly #view: DataView
-  readonly #bytes: Uint8Array
   #at: number
 
-  constructor({ view, bytes }: RingProducer, at: number) {
-    this.#view = view
-    this.#bytes = bytes
+  constructor(ring: RingProducer, at: number) {
+    this.#ring = ring
+    this.#view = ring.view
     this.#at = at
   }
 
@@ -33,7 +33,7 @@ export class FieldWriter {
   }
 
   bytes(bytes: Uint8Array): void {
-    this.#bytes.set(bytes, this.#at)
+    copyInto(this.#ring, bytes, this.#at)
     this.#at += bytes.length
   }
 }
