@@ -41,7 +41,7 @@ export async function takePlace(
   work.putState(conversation, state)
   const standing = { kind: 'active', body: undefined } as const
   const received = Math.max(row.received, sequence)
-  const entered = enter({ ...row, standing, received, awaited }, shown, { sequence, nowMs: work.nowMs })
+  const entered = enter({ ...row, standing, received, awaited }, shown, { sequence, keysSince: work.nowMs })
   work.put(entered)
   return entered
 }

@@ -13,6 +13,7 @@ import { DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { noteDirect } from './directs.ts'
+import { bringsKeys } from './healing.ts'
 import type { ConversationRow, PendingRow, Person } from './rows.ts'
 import { getStuck } from './stuck.ts'
 import { beginEpoch } from './transcript.ts'
@@ -111,8 +112,9 @@ async function advance(
 ): Promise<void> {
   work.putState(row.conversation, next, state)
   if (pending !== undefined) work.putPending(row.conversation, undefined) // it has won, or it has lost
-  const isOwn = sameBytes(by.device, work.me.self.device)
-  const entered = enter(row, view(next), { sequence: delivery.sequence, nowMs: isOwn ? work.nowMs : undefined })
+  const isRenewed = sameBytes(by.device, work.me.self.device) && bringsKeys(change)
+  const keysSince = isRenewed ? work.nowMs : undefined
+  const entered = enter(row, view(next), { sequence: delivery.sequence, keysSince })
   const body = { by, change, arrived, left }
   await work.record(entered, delivery, { kind: 'change', body }, { isFed: change !== 'update' })
 }
@@ -121,7 +123,7 @@ async function advance(
 export function enter(
   row: ConversationRow,
   { epoch, authenticator, generation }: View,
-  { sequence, nowMs }: { sequence: number; nowMs: number | undefined },
+  { sequence, keysSince }: { sequence: number; keysSince: number | undefined },
 ): ConversationRow {
   const isStuck = row.standing.kind === 'stuck'
   return {
@@ -130,7 +132,7 @@ export function enter(
     epoch,
     transcript: beginEpoch(row.transcript, { sequence, hash: authenticator }),
     ...(isStuck && { standing: { kind: 'active', body: undefined } as const }),
-    ...(nowMs !== undefined && { sentSinceUpdate: 0, updatedAt: nowMs }),
+    ...(keysSince !== undefined && { sentSinceUpdate: 0, updatedAt: keysSince }),
   }
 }
 
@@ -147,7 +149,7 @@ async function tookRejoin(
   const shown = view(state)
   const active = { ...row, kind: shown.kind, standing: { kind: 'active', body: undefined }, awaited: [] } as const
   const back = await noteDirect(work, active, shown)
-  const entered = enter(back, shown, { sequence: delivery.sequence, nowMs: work.nowMs })
+  const entered = enter(back, shown, { sequence: delivery.sequence, keysSince: work.nowMs })
   const body = { by: selfOf(work), change: 'rejoin', arrived: [], left: [] } as const
   await work.record(entered, delivery, { kind: 'change', body }, { isFed: false })
   await work.tell({ kind: 'rejoined', body: { conversation, members: shown.members } })

@@ -3,10 +3,9 @@ import { type AccountId, type ConversationId, toBase64url } from '@messageu/prot
 import { ClientError } from '../errors.ts'
 import type { Outcome, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
-import { commit } from './commits-out.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { gather } from './gathering.ts'
-import { messagingLimits as limits } from './limits.ts'
+import { isUpdateDue, update } from './healing.ts'
 import { compareEpoch, mend } from './mending.ts'
 import type { ConversationRow } from './rows.ts'
 import { draftMessage } from './sender.ts'
@@ -84,7 +83,7 @@ export class Sending {
       await perform(desk, conversation, { delisted, departed, missing: [] }, wait)
       this.#compared.set(name, (await rowOf(desk, conversation))?.epoch ?? 0)
     }
-    if (!isDue(row, this.#sinceUpdate(row), desk.clock.nowMs())) return
+    if (!isUpdateDue(row, { sinceUpdate: this.#sinceUpdate(row), nowMs: desk.clock.nowMs() })) return
     await update(desk, conversation, wait)
     this.#posted.delete(name)
   }
@@ -101,15 +100,6 @@ export class Sending {
 
 /** It was begun anew since it was ready. Never leaves this file. */
 class NotGathered extends Error {}
-
-/** New keys for the own leaf. CONVERSATIONS D 5 */
-export async function update(desk: Desk, conversation: ConversationId, wait: Wait): Promise<void> {
-  await commit(desk, conversation, async () => ({ wish: { kind: 'update' }, accounts: [] }), wait)
-}
-
-function isDue({ updatedAt }: ConversationRow, sinceUpdate: number, nowMs: number): boolean {
-  return sinceUpdate >= limits.messagesPerUpdate || (sinceUpdate > 0 && nowMs - updatedAt > limits.updateMs)
-}
 
 /** Whatever keeps this device from its place is mended first, as far as it can be. */
 async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): Promise<ConversationRow> {

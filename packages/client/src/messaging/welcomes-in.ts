@@ -44,7 +44,7 @@ export async function takeWelcome(
   const received = Math.max(row.received, delivery.sequence)
   const welcomes = [...row.welcomes, joined.welcome].slice(-limits.welcomesRemembered)
   const taken = await noteDirect(work, { ...row, kind: shown.kind, standing, received, welcomes, awaited: [] }, shown)
-  const entered = enter(taken, shown, { sequence: delivery.sequence, nowMs: undefined })
+  const entered = enter(taken, shown, { sequence: delivery.sequence, keysSince: undefined })
   const { conversation, generation } = shown
   await work.record(
     entered,

@@ -89,9 +89,9 @@ describe('S07: a server that withholds commits from one member', () => {
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
     await world.acquaint(alice, bob, carol)
     const [dark, light] = [await world.group(alice, 'dark', bob), await world.group(alice, 'light', bob)]
+    for (const group of [dark, light]) await bob.sayTo(group, 'before')
     const { stop } = spoil(world, bob, ['commit'])
     for (const group of [dark, light]) {
-      await bob.client.sendTo(group, { text: 'before' }, { signal: never })
       world.clock.jump(8 * dayMs)
       bob.client.sendTo(group, { text: 'never' }, { signal: never }).catch(() => {})
     }
