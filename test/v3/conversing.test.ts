@@ -186,6 +186,29 @@ describe('a group', () => {
   })
 })
 
+test('I1: who is brought into a group while away reads everything since, though others have come meanwhile', async () => {
+  await using club = await Acquainted.start('ann', 'ben', 'cas', 'dan')
+  const by = (name: string, ...args: string[]): Promise<Ended> => club.run(name, ...args)
+  const done = async (ended: Promise<Ended>): Promise<void> => assert.equal((await ended).code, 0)
+  await done(by('ann', 'group', 'create', 'club', 'ben', 'cas'))
+  await done(by('ann', 'send', '#club', 'one'))
+  await done(by('ann', 'group', 'add', '#club', 'dan'))
+  await done(by('ann', 'send', '#club', 'two'))
+  await done(by('ann', 'group', 'remove', '#club', 'dan'))
+  await done(by('ann', 'send', '#club', 'three'))
+  for (const name of ['ben', 'cas']) {
+    const ended = await by(name, 'listen', '--once', '--json')
+    const told = events(ended)
+    assert.deepEqual(
+      told.filter(({ event }) => event === 'unopened' || event === 'gap' || event === 'rejoined'),
+      [],
+      ended.out,
+    )
+    const texts = textsOf(told.filter(({ event }) => event === 'message')).filter((text) => text !== undefined)
+    assert.deepEqual(texts, ['one', 'two', 'three'])
+  }
+})
+
 describe('X12: a proof of who wrote a message', () => {
   test('convinces whoever was not there, and one that was changed convinces nobody', async () => {
     const { id } = first(await alice('send', 'bob', 'I owe you 5', '--json'))

@@ -23,7 +23,7 @@ export const objectKinds = {
   conversationNumber: 14, // number (8 bytes, big-endian)             conversation id
   pair:          15, // both account numbers, lower first (8 + 8)     the direct conversation's id
   member:        16, // account number, conversation number (8 + 8)   which devices, from and to which sequence
-  handshake:     17, // conversation number, name                     newest GroupInfo, newest tree by hash
+  handshake:     17, // conversation number, name                     newest GroupInfo, newest tree, trees for Welcomes
 } as const
 
 export type ObjectKind = keyof typeof objectKinds

@@ -28,6 +28,7 @@ import {
 import type { Parts } from './parts.ts'
 import { answerBefore, isNew, type Named, turnOf } from './priors.ts'
 import type { Account, Device } from './services.ts'
+import { learnWelcomeTrees, type WelcomeTree, withWelcomeTree } from './welcometrees.ts'
 
 /** The GroupInfo of a conversation, and where it belongs. */
 export const KeptGroupInfo = struct({
@@ -71,6 +72,7 @@ export async function commit(
     const ledger = await ledgers.ofNumber(state.creator)
     const welcome = isPaid ? undefined : await strangers.to(conversation, device.account, 'commit')
     const sends = await archive.sends(device.number)
+    if (state.welcomeTrees === undefined) await learnWelcomeTrees(archive, conversation)
     // nothing is waited for from here on, unless it is begun anew
     if (!shelf.holds(conversation) || conversation.state !== state) continue
 
@@ -107,10 +109,12 @@ export async function commit(
     const sequence = conversation.sequence + 1
     const treeHash = Uint8Array.from(hash('sha256', request.tree, 'buffer')) as Hash // SHA-256 makes a hash
     const oldest = oldestIn(archive, conversation.boxes)
+    const added = welcomed(request, { sequence, added: change.added, hash: treeHash })
+    const { trees: welcomeTrees, ...forWelcomes } = withWelcomeTree(archive, conversation, added, request.tree)
     const next = afterCommit(
       state,
       change,
-      { treeHash, handshakeBytes: request.groupInfo.length + request.tree.length },
+      { treeHash, welcomeTrees, handshakeBytes: request.groupInfo.length + request.tree.length + forWelcomes.bytes },
       { sequence, position: archive.position, isRead: ({ until }) => until < oldest },
     )
     const postings = postingsOf(conversation, device, request, { next, treeHash })
@@ -130,7 +134,7 @@ export async function commit(
       const { positions, at } = await shelf.change(
         conversation,
         { state: next, sequence },
-        { objects: handshakeObjects(conversation, request, next), messages, at: now },
+        { objects: [...handshakeObjects(conversation, request, next), ...forWelcomes.objects], messages, at: now },
         (positions) => {
           for (const [i, { letter, into, recipients }] of postings.entries())
             deliveries.arrived(letter, positions[i] as number, into, recipients) // one for each message
@@ -213,6 +217,20 @@ function postingsOf(
   const into = { box: boxes.handshake, conversation: id }
   postings.push({ letter, into, content: letter.content, recipients })
   return postings
+}
+
+/**
+ * Whoever comes by a Welcome needs the tree of its commit, however many others come before it does. It is stored beside the
+ * newest one, if that leaves room in the step for everything else.
+ */
+function welcomed(
+  { commit, groupInfo, tree, welcomes }: Commit,
+  { sequence, added, hash }: { sequence: number; added: RosterChange['added']; hash: Hash },
+): Pick<WelcomeTree, 'sequence' | 'hash' | 'devices'> | undefined {
+  if (welcomes.length === 0) return undefined
+  const welcomeBytes = welcomes.reduce((sum, { devices, welcome }) => sum + devices.length * welcome.length, 0)
+  if (commit.length + groupInfo.length + 2 * tree.length + welcomeBytes > limits.frameBytesMax) return undefined
+  return { sequence, hash, devices: added.map(({ number }) => number) }
 }
 
 function handshakeObjects(

@@ -2,6 +2,7 @@ import { bool, decode, encode, type Infer, list, struct, u32, u64 } from '@messa
 import { ConversationId, ConversationKind, DeviceId, Hash, limits } from '@messageu/protocol/v3'
 import type { Archive } from '../archive.ts'
 import { boxOf } from './boxes.ts'
+import type { WelcomeTree } from './welcometrees.ts'
 
 /** Sequence or position of an end that has not come, or is not known yet. */
 export const open = Number.MAX_SAFE_INTEGER
@@ -56,6 +57,8 @@ export interface ConversationState extends Omit<Infer<typeof State>, 'intervals'
   readonly intervals: readonly Interval[]
   /** Devices that get what comes now: on the roster, and not left. */
   readonly audience: ReadonlySet<number>
+  /** The trees that Welcomes still need, stored apart; undefined until somebody has asked. */
+  welcomeTrees: readonly WelcomeTree[] | undefined
 }
 
 export interface Boxes {
@@ -149,6 +152,7 @@ export function firstState(
     expiredThrough: 0,
     expiredBelow: 0,
     isClosed: false,
+    welcomeTrees: [],
   })
 }
 
@@ -167,7 +171,7 @@ export function decodeConversation(bytes: Uint8Array): {
   state: ConversationState
 } {
   const { id, number, sequence, ...fields } = decode(Kept, bytes)
-  return { id, number, sequence, state: withAudience(fields) }
+  return { id, number, sequence, state: withAudience({ ...fields, welcomeTrees: undefined }) }
 }
 
 /** Whether a device may read what stands at a sequence. */

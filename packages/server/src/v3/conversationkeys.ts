@@ -7,7 +7,7 @@ export function pairKey(one: number, other: number): Uint8Array {
 }
 
 /** What a conversation keeps beside itself. */
-export type HandshakeName = 'group-info' | 'tree' | 'sequence'
+export type HandshakeName = 'group-info' | 'tree' | 'welcome-tree' | 'sequence'
 
 export function handshakeKey(conversation: number, name: HandshakeName): Uint8Array {
   return Buffer.concat([numberKey(conversation), utf8Encode(name)])

@@ -106,7 +106,7 @@ export function accountsAdded(state: ConversationState, { added }: RosterChange)
 export function afterCommit(
   state: ConversationState,
   { roster, added, removed }: RosterChange,
-  { treeHash, handshakeBytes }: Pick<ConversationState, 'treeHash' | 'handshakeBytes'>,
+  { treeHash, welcomeTrees, handshakeBytes }: Pick<ConversationState, 'treeHash' | 'welcomeTrees' | 'handshakeBytes'>,
   { sequence, position, isRead }: Place,
 ): ConversationState {
   const gone = new Set(removed.map(({ number }) => number))
@@ -118,6 +118,7 @@ export function afterCommit(
     floor: removed.length > 0 ? epoch : state.floor,
     committed: sequence,
     treeHash,
+    welcomeTrees,
     handshakeBytes,
     roster,
     intervals: [
@@ -173,6 +174,7 @@ export function afterRecreation(
     committed: 0,
     treeHash: new Uint8Array(state.treeHash.length) as typeof state.treeHash, // as many zeros
     handshakeBytes: 0,
+    welcomeTrees: [],
     roster: [memberFrom(device)],
     intervals: [
       ...kept(
@@ -204,7 +206,7 @@ export function afterLeaving(
 }
 
 /** Of a conversation that has closed, its id is all that has to stay. */
-const nobody = { roster: [], intervals: [], expected: [], pair: [], handshakeBytes: 0 }
+const nobody = { roster: [], intervals: [], expected: [], pair: [], handshakeBytes: 0, welcomeTrees: [] }
 
 /** Accounts that take part, by number. */
 export function accountsOf(state: ConversationState): Set<number> {

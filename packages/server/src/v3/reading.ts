@@ -12,6 +12,7 @@ import { handshakeKey } from './conversationkeys.ts'
 import { notPermitted } from './membership.ts'
 import type { Parts } from './parts.ts'
 import type { Account, Device, ResponseOf } from './services.ts'
+import { welcomeTree } from './welcometrees.ts'
 
 type Page = ResponseOf<'conversations'>
 
@@ -32,7 +33,7 @@ export async function readState(parts: Parts, { account }: Device, id: Conversat
   }
 }
 
-/** The tree of that hash, as long as it is the newest. Protocol 3 §6.7. */
+/** The tree of that hash, if it is the newest or a Welcome that needs it still waits. Protocol 3 §6.7. */
 export async function readTree(
   parts: Parts,
   { account }: Device,
@@ -41,8 +42,10 @@ export async function readTree(
   const { conversation } = await partaken(parts, account, id)
   const kept = await parts.archive.get('handshake', handshakeKey(conversation.number, 'tree'))
   const found = kept && decode(KeptTree, kept)
-  if (found === undefined || Buffer.compare(found.hash, treeHash) !== 0) throw notPermitted('no such tree')
-  return found.tree
+  if (found !== undefined && Buffer.compare(found.hash, treeHash) === 0) return found.tree
+  const waited = await welcomeTree(parts.archive, conversation, treeHash)
+  if (waited === undefined) throw notPermitted('no such tree')
+  return waited
 }
 
 /** The conversations that an account takes part in, in the order of their ids. Protocol 3 §6.7. */

@@ -6,6 +6,7 @@ import { handshakeKey, pairKey } from './conversationkeys.ts'
 import { accountsOf, afterLeaving, afterRecreation, mayLeave, mayReport, notPermitted } from './membership.ts'
 import type { Parts } from './parts.ts'
 import type { Device, RequestOf, ResponseOf } from './services.ts'
+import { learnWelcomeTrees, without } from './welcometrees.ts'
 
 /** Begins the next generation of a conversation that its members cannot continue. Protocol 3 §6.8. */
 export async function recreate(
@@ -21,6 +22,7 @@ export async function recreate(
     const { state, sequence } = conversation
     const known = await devicesOf(parts, [], request.roster)
     const lost = await accountsWithoutDevices(parts, state)
+    if (conversation.state.welcomeTrees === undefined) await learnWelcomeTrees(archive, conversation)
     if (!shelf.holds(conversation) || conversation.state !== state || conversation.sequence !== sequence) continue
 
     const place = { sequence, position: archive.position, isRead: isReadIn(parts, conversation) }
@@ -43,11 +45,13 @@ export async function recreate(
 
 /** Ends what comes to the devices of an account; the last one out closes the conversation. Protocol 3 §6.9. */
 export async function leave(parts: Parts, device: Device, id: ConversationId): Promise<void> {
-  const { shelf, trimming } = parts
+  const { archive, shelf, trimming } = parts
   const { number, id: account } = device.account
   for (;;) {
     const conversation = await shelf.find(id)
     if (conversation === undefined) throw notPermitted('no such conversation')
+    if (conversation.state.welcomeTrees === undefined) await learnWelcomeTrees(archive, conversation)
+    if (!shelf.holds(conversation)) continue
     const { state, sequence, durable } = conversation
     if (durable?.left.includes(number) === true) return
     const refused = refusedFor(conversation, () => mayLeave(state, device))
@@ -106,12 +110,16 @@ function isReadIn({ archive }: Parts, { boxes }: Conversation): (interval: { unt
   return ({ until }) => until < oldest
 }
 
-function withoutHandshake({ number }: Conversation): ObjectChange[] {
-  return (['group-info', 'tree'] as const).map((name) => ({
-    kind: 'handshake',
-    key: handshakeKey(number, name),
-    value: undefined,
-  }))
+function withoutHandshake(conversation: Conversation): ObjectChange[] {
+  const newest = (['group-info', 'tree'] as const).map(
+    (name): ObjectChange => ({
+      kind: 'handshake',
+      key: handshakeKey(conversation.number, name),
+      value: undefined,
+    }),
+  )
+  const { welcomeTrees = [] } = conversation.state
+  return [...newest, ...without(welcomeTrees)]
 }
 
 function withoutPair({ pair: [one, other = one] }: ConversationState, objects: ObjectChange[]): ObjectChange[] {

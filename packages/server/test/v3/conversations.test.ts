@@ -38,6 +38,8 @@ async function currentOf(
   throw new Error('it was not refused')
 }
 
+const hashOf = (tree: Uint8Array): Hash => Uint8Array.from(createHash('sha256').update(tree).digest()) as Hash
+
 const direct = (other: Phone, conversation: ConversationId = newConversationId()) => ({
   conversation,
   target: { kind: 'direct' as const, body: other.account.id },
@@ -197,6 +199,56 @@ for (const kind of ['memory', 'sqlite'])
       }
       const older = Uint8Array.from(createHash('sha256').update('another').digest()) as Hash
       await assert.rejects(carol.ask('read-tree', { conversation, treeHash: older }), refusal('not-permitted'))
+    })
+
+    test('a tree is there for whoever its commit has brought in, however many come meanwhile, and then goes', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob, carol, dave] = ['a', 'b', 'c', 'd'].flatMap((name) => world.person(name)) as [
+        Phone,
+        Phone,
+        Phone,
+        Phone,
+      ]
+      const conversation = await world.group(alice)
+      const adding = alice.proposal(conversation, [alice, bob])
+      const wanted = { conversation, treeHash: hashOf(adding.tree) }
+      await alice.ask('commit', adding)
+      await alice.commit(conversation, [alice, bob, carol])
+      for (let i = 0; i < 3; i++) await alice.commit(conversation, [alice, bob, carol])
+      for (const restarted of [false, true]) {
+        if (restarted) await world.restart([alice])
+        assert.deepEqual(await bob.ask('read-tree', wanted), { tree: adding.tree })
+        await assert.rejects(dave.ask('read-tree', wanted), refusal('not-permitted'))
+      }
+      await bob.connect()
+      await until(() => bob.line.heard.length > 0)
+      await bob.acknowledge()
+      await world.trim()
+      await alice.commit(conversation, [alice, bob, carol])
+      await assert.rejects(bob.ask('read-tree', wanted), refusal('not-permitted'))
+    })
+
+    test('C12: trees that nobody fetches are bounded together, count in the quota, and go with their generation', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, ...others] = ['a', 'b', 'c', 'd'].flatMap((name) => world.person(name)) as [Phone, ...Phone[]]
+      const conversation = await world.group(alice)
+      const wanted: { conversation: ConversationId; treeHash: Hash }[] = []
+      const roster = [alice]
+      for (const other of others) {
+        roster.push(other)
+        const tree = new Uint8Array(1.5 * 2 ** 20).fill(roster.length)
+        wanted.push({ conversation, treeHash: hashOf(tree) })
+        await alice.commit(conversation, roster, { tree })
+      }
+      await alice.commit(conversation, roster)
+      const [first, ...later] = wanted as [(typeof wanted)[0], ...typeof wanted]
+      await assert.rejects(alice.ask('read-tree', first), refusal('not-permitted'))
+      for (const each of later) assert.equal((await alice.ask('read-tree', each)).tree.length, 1.5 * 2 ** 20)
+      const ledger = await world.open.conversations.parts.ledgers.of(alice.account)
+      assert.ok(ledger.storedBytes > 3 * 2 ** 20)
+      await alice.ask('recreate', { conversation, generation: 2, roster: roster.map(({ id }) => id) })
+      for (const each of wanted) await assert.rejects(alice.ask('read-tree', each), refusal('not-permitted'))
+      assert.ok(ledger.storedBytes < 2 ** 20)
     })
 
     test('C13: of twenty commits at once one wins, and the others learn which', async () => {

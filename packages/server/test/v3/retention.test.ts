@@ -130,8 +130,11 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal(world.archive.countOf(boxOf('welcome', bob.device.number)), 0)
       const { ledgers } = world.open.conversations.parts
       const ledger = await ledgers.of(alice.account)
-      const objects = 30 * ('group in epoch 1'.length + 'tree of epoch 0 by '.length + 32)
-      assert.equal(ledger.storedBytes, objects)
+      const [info, tree] = ['group in epoch 1'.length, 'tree of epoch 0 by '.length + 32]
+      assert.equal(ledger.storedBytes, 30 * (info + 2 * tree), 'what the Welcomes needed goes with the next commit')
+      for (const conversation of conversations) await alice.commit(conversation, [alice, bob])
+      await age(world, 91 * dayMs)
+      assert.equal(ledger.storedBytes, 30 * (info + tree))
     })
 
     test('what cannot be written now is done by the next look', async () => {
