@@ -9,7 +9,7 @@ import type { SeenPage } from '../people.ts'
 import type { AccountRow, Alarm } from '../rows.ts'
 import { Session, type SessionEvent } from '../session.ts'
 import type { Store } from '../store.ts'
-import { Bell } from '../waiting.ts'
+import { Bell, orAborted } from '../waiting.ts'
 import { arrivals, somebody } from './arrivals.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
 import { judge, markVerified, safetyWith } from './contacts.ts'
@@ -151,13 +151,16 @@ export class Client implements AsyncDisposable {
     return { id: place.id, conversation, outcome }
   }
 
-  /** Resolves when the server has accepted the message. Throws the refusal if it has not. */
+  /**
+   * Resolves when the server has accepted the message. Throws the refusal if it has not. The signal ends the wait: what is
+   * stored by then goes out all the same.
+   */
   async send(who: string, { text }: { text: string }, wait: Wait): Promise<Sent> {
-    return accepted(await this.post(who, { kind: 'text', body: { text } }, wait))
+    return accepted(await this.post(who, { kind: 'text', body: { text } }, wait), wait)
   }
 
   async sendTo(conversation: ConversationId, { text }: { text: string }, wait: Wait): Promise<Sent> {
-    return accepted(await this.postTo(conversation, { kind: 'text', body: { text } }, wait))
+    return accepted(await this.postTo(conversation, { kind: 'text', body: { text } }, wait), wait)
   }
 
   /**
@@ -331,8 +334,8 @@ export class Client implements AsyncDisposable {
   }
 }
 
-async function accepted({ id, conversation, outcome }: Posted): Promise<Sent> {
-  const answered = await outcome
+async function accepted({ id, conversation, outcome }: Posted, { signal }: Wait): Promise<Sent> {
+  const answered = await orAborted(outcome, signal)
   if (answered.kind === 'refused') throw answered.error
   return { id, conversation, ...answered.accepted }
 }

@@ -37,4 +37,22 @@ describe('I3: messages that a program posts at the same time', () => {
     await world.over(Promise.all([first, third]))
     assert.deepEqual(bob.heard.slice(-2), ['first', 'third'])
   })
+
+  test('go out all the same when whoever waits for their answer stops waiting', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const team = await world.group(alice, 'team', bob)
+    world.server.lie = (name) => (name === 'send' ? { kind: 'silence' } : undefined)
+    const patience = new AbortController()
+    const sending = alice.client.sendTo(team, { text: 'said' }, { signal: patience.signal })
+    sending.catch(() => {})
+    await world.pass(1_000)
+    patience.abort(new Error('no patience'))
+    await assert.rejects(world.over(sending, { minutes: 1 }), /no patience/)
+    world.server.lie = undefined
+    for (const session of world.server.sessions) session.cut()
+    await world.pass(60_000)
+    assert.deepEqual(bob.heard, ['said'])
+  })
 })
