@@ -96,6 +96,31 @@ describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util
     assert.equal(await terminal.ended, 0)
   })
 
+  test('Ctrl-D right behind a line sends the line and ends the chat with 0', async () => {
+    await using terminal = at('bob', 'chat', 'alice')
+    await terminal.until('alice> ')
+    terminal.type('last words\r\u0004')
+    assert.equal(await terminal.ended, 0, terminal.text)
+    assert.ok(!terminal.text.includes('error:'), terminal.text)
+    await untilHeard('alice', 'last words')
+  })
+
+  test('while the server is away the line that is being written stays, and Ctrl-C ends the chat at once', async () => {
+    await using others = await Acquainted.start('ann', 'ben')
+    await using terminal = new Terminal(['chat', 'ben', '--profile', 'ann', '--data-dir', others.profiles])
+    await terminal.until('ben> ')
+    terminal.type('half a li')
+    await terminal.until('half a li')
+    await others.server[Symbol.asyncDispose]()
+    await terminal.until('\r\u001b[Jnote: no connection')
+    assert.match(terminal.text.slice(terminal.text.indexOf('note: no connection')), /ben> .*half a li/s)
+    terminal.type('ne\r')
+    await terminal.until('ne\r')
+    terminal.type('\u0003')
+    assert.equal(await terminal.ended, 130, terminal.text)
+    assert.match(terminal.text, /error: interrupted/)
+  })
+
   test('/quit ends a chat with 0, Ctrl-C with 130', async () => {
     for (const [keys, code] of [
       ['/quit\r', 0],

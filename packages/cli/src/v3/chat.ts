@@ -10,6 +10,7 @@ import { asClientFailure } from './failing.ts'
 import { tellHistory } from './history.ts'
 import { Labels } from './labels.ts'
 import { show } from './listen.ts'
+import { accepted } from './send.ts'
 
 const help = `A line is sent to whoever the prompt names. Lines that begin with a slash are for this program:
   /to WHO        from now on lines go there (a name, me, #TITLE or #ID)
@@ -22,17 +23,23 @@ const historyShown = 20
 
 /** Lines go out, and what comes in is shown above the line that is being written, until the input ends. */
 export async function chat(context: Context, who: string | undefined): Promise<void> {
-  await using connected = await connect(context, { tends: true, isPatient: true })
+  const isAtTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true && !context.output.json
+  let prompt: Interface | undefined
+  const output = isAtTerminal ? abovePrompt(context.output, () => prompt) : context.output
+  await using connected = await connect({ ...context, output }, { tends: true, isPatient: true })
   const { client, signal } = connected
   const ending = new AbortController()
   const either = AbortSignal.any([signal, ending.signal])
-  const isAtTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true && !context.output.json
   const lines = createInterface({
     input: process.stdin,
     terminal: isAtTerminal,
     ...(isAtTerminal && { output: process.stdout }),
   })
-  const room = new Room({ ...context, signal: either }, client, isAtTerminal ? lines : undefined)
+  if (isAtTerminal) prompt = lines
+  lines.once('close', () => {
+    prompt = undefined // a line may still be on its way
+  })
+  const room = new Room({ ...context, output, signal: either }, client, () => prompt)
   lines.on('SIGINT', () => ending.abort(interrupted()))
   const listening = room.listen().catch((error: unknown) => ending.abort(error))
   try {
@@ -50,16 +57,20 @@ class Room {
   readonly #context: Context
   readonly #output: Output
   readonly #client: Client
-  readonly #prompt: Interface | undefined
+  readonly #promptNow: () => Interface | undefined
   readonly #labels: Labels
   #who: string | undefined
 
-  constructor(context: Context, client: Client, prompt: Interface | undefined) {
+  constructor(context: Context, client: Client, promptNow: () => Interface | undefined) {
     this.#context = context
+    this.#output = context.output
     this.#client = client
-    this.#prompt = prompt
+    this.#promptNow = promptNow
     this.#labels = new Labels(client)
-    this.#output = prompt === undefined ? context.output : abovePrompt(context.output, prompt)
+  }
+
+  get #prompt(): Interface | undefined {
+    return this.#promptNow()
   }
 
   async enter(who: string | undefined): Promise<void> {
@@ -118,8 +129,9 @@ class Room {
         advice: 'send it in parts',
       })
     const { signal } = this.#context
-    const { id, sequence } = await this.#client.send(this.#chosen, { text }, { signal })
-    if (this.#output.json) await tell(this.#output, { event: 'sent', id: hex(id), sequence }, '')
+    const posted = await this.#client.post(this.#chosen, { kind: 'text', body: { text } }, { signal })
+    const { sequence } = await accepted(this.#output, posted, signal)
+    if (this.#output.json) await tell(this.#output, { event: 'sent', id: hex(posted.id), sequence }, '')
   }
 
   get #chosen(): string {
@@ -128,17 +140,19 @@ class Room {
   }
 }
 
-/** Wipes the line that is being written, prints, and shows that line again below. */
-function abovePrompt({ json, out }: Output, prompt: Interface): Output {
-  const above = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      write(out, `\r\u001b[J${chunk.toString()}`).then(() => {
-        prompt.prompt(true)
-        done()
-      }, done)
-    },
-  })
-  return { json, out: above, err: above }
+/** Wipes the line that is being written, prints, and shows that line again below; where there is no prompt, just prints. */
+function abovePrompt({ json, out, err }: Output, promptNow: () => Interface | undefined): Output {
+  const above = (otherwise: Output['out']): Writable =>
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        const isWiped = promptNow() !== undefined
+        write(isWiped ? out : otherwise, `${isWiped ? '\r\u001b[J' : ''}${chunk.toString()}`).then(() => {
+          promptNow()?.prompt(true)
+          done()
+        }, done)
+      },
+    })
+  return { json, out: above(out), err: above(err) }
 }
 
 async function* untilAborted(lines: Interface, signal: AbortSignal): AsyncGenerator<string> {

@@ -2,7 +2,7 @@ import type { Posted } from '@messageu/client'
 import { conversationLimits } from '@messageu/e2ee/conversation'
 import { type Accepted, toBase64url } from '@messageu/protocol/v3'
 import { unlessAborted } from '../interrupt.ts'
-import { notice, tell } from '../output.ts'
+import { notice, type Output, tell } from '../output.ts'
 import { textOf } from '../text-input.ts'
 import { type Context, connect, hex } from './context.ts'
 
@@ -18,14 +18,14 @@ export async function send(context: Context, who: string, words: readonly string
   await using connected = await connect(context)
   const { client, signal } = connected
   const posted = await client.post(who, { kind: 'text', body: { text } }, { signal })
-  const { sequence, at } = await accepted(context, posted, signal)
+  const { sequence, at } = await accepted(output, posted, signal)
   const id = hex(posted.id)
   const conversation = toBase64url(posted.conversation)
   await tell(output, { event: 'sent', id, conversation, sequence, at }, `sent  ${id}  (number ${sequence})`)
 }
 
 /** From the moment it is stored a message will go out: whoever does not see that has to know. */
-async function accepted({ output }: Context, { outcome }: Posted, signal: AbortSignal): Promise<Accepted> {
+export async function accepted(output: Output, { outcome }: Posted, signal: AbortSignal): Promise<Accepted> {
   try {
     const answered = await unlessAborted(outcome, signal)
     if (answered.kind === 'accepted') return answered.accepted
