@@ -34,6 +34,7 @@ import { ProvedSession } from './proved-session.ts'
 import type { Bucket, Rates } from './rates.ts'
 import type { Device, Services } from './services.ts'
 import { type Ending, endings, next, type SessionEvent, type SessionState } from './session.ts'
+import { Signs } from './signs.ts'
 import { type Turn, Wire } from './wire.ts'
 
 /** What the listener shares with every connection. */
@@ -89,16 +90,9 @@ export class Connection implements Deadlined, Paced, Replies {
   #sends: Gathering | undefined
   /** Sends whose time is taken, and whom to tell. */
   #timed: Map<number, () => void> | undefined
-  /** When the last whole message or sign of life came, and when the last byte. */
-  #messageAt: number
-  #heardAt: number
-  #heardBytes = 0
+  readonly #signs: Signs
   /** When requests were begun last. */
   #begunAt = 0
-  /** When the bytes were counted last. */
-  #lookedAt: number
-  /** Whether the peer was asked for a sign since. */
-  #isAsked = false
 
   constructor(socket: WebSocket, transport: Duplex, peer: Peer, host: ConnectionHost) {
     this.#socket = socket
@@ -108,8 +102,9 @@ export class Connection implements Deadlined, Paced, Replies {
     this.remote = peer.remote
     this.#wire = new Wire(socket, host.turn, host.figures)
     this.#wire.onDrain(() => this.#readOn())
-    this.#messageAt = this.#heardAt = this.#lookedAt = this.#now()
-    this.deadline = this.#heardAt + limits.proofMs
+    const now = this.#now()
+    this.#signs = new Signs(now, host.limits.messageMs)
+    this.deadline = now + limits.proofMs
     const hello = this.#newHello()
     this.#state = { phase: 'greeted', hello, asks: 0 }
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
@@ -151,7 +146,7 @@ export class Connection implements Deadlined, Paced, Replies {
   expire(): void {
     const now = this.#now()
     const { phase } = this.#state
-    if (phase === 'open' || phase === 'leaving') this.#lookForSigns(now)
+    if (phase === 'open' || phase === 'leaving') this.#lookForSigns()
     else if (phase === 'closing') this.#socket.terminate()
     else {
       this.deadline = now + limits.proofMs // while the proof is being judged
@@ -430,29 +425,18 @@ export class Connection implements Deadlined, Paced, Replies {
   }
 
   #alive(): void {
-    this.#messageAt = this.#heardAt = this.#now()
-    this.#isAsked = false
+    this.#signs.heard(this.#now())
   }
 
-  /** Asks after half of the time whether the peer is still there; a message that is on its way is a sign as well. */
-  #lookForSigns(now: number): void {
+  #lookForSigns(): void {
     const { bytesRead = 0 } = this.#transport
-    if (bytesRead > this.#heardBytes && this.#messageAt < this.#lookedAt) this.#heardAt = now
-    this.#heardBytes = bytesRead
-    this.#lookedAt = now
-    const isReading = !this.#socket.isPaused // while we are the slow side, nobody is silent
-    const isSilent = isReading && now - this.#heardAt >= 2 * limits.heartbeatMs
-    const isEndless = isReading && this.#heardAt - this.#messageAt >= this.#host.limits.messageMs
-    if (isSilent || isEndless) {
+    const look = this.#signs.look({ nowMs: this.#now(), bytesRead, isReading: !this.#socket.isPaused })
+    if (look.isOver) {
       this.end('timeout')
       return
     }
-    if (!this.#isAsked && now - this.#heardAt >= limits.heartbeatMs) {
-      this.#isAsked = true
-      this.#socket.ping()
-    }
-    const due = this.#heardAt + (this.#isAsked ? 2 : 1) * limits.heartbeatMs
-    this.deadline = due > now ? due : now + limits.heartbeatMs
+    if (look.ask) this.#socket.ping()
+    this.deadline = look.dueMs
   }
 
   #now(): number {
