@@ -37,7 +37,10 @@ export async function readList(
   if (told?.version === seen.version && !sameBytes(told.hash, seen.hash)) return reread(source, account, seen, signal)
   if (told?.version === seen.version) return verifyList(seen.entries, { account, serverKey })
   const more = await fetchEntries(source.asker, account, seen.version, signal)
-  if (more === undefined) throw await alarm(source, account, 'older-list')
+  if (more === undefined) {
+    const { name } = await verifyList(seen.entries, { account, serverKey })
+    throw await alarm(source, account, 'older-list', name)
+  }
   const entries = [...seen.entries, ...more]
   const list = await verifyList(entries, { account, serverKey }).catch(refusedList)
   return list === undefined ? reread(source, account, seen, signal) : keep(source, entries, list)
@@ -99,7 +102,7 @@ async function alarm(
   { store, clock }: ListSource,
   account: AccountId,
   kind: 'older-list' | 'forked-list',
-  name?: string,
+  name: string,
 ): Promise<ClientError> {
   const row = alarmChange({ account, kind, name, at: clock.nowMs() })
   await change(store, async () => ({ changes: [row], result: undefined }))

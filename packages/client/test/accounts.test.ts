@@ -237,7 +237,7 @@ describe('device lists', () => {
     await assert.rejects(session.readList(bob.account.identity.account, { signal: never, told }), {
       reason: 'older-list',
     })
-    assert.deepEqual(await alarmsOf(session), [['older-list', undefined]])
+    assert.deepEqual(await alarmsOf(session), [['older-list', 'bob']])
   })
 
   for (const growth of [0, 1, 3])
