@@ -6,7 +6,7 @@ import { badAnswer, ClientError } from './errors.ts'
 import { limits } from './limits.ts'
 import type { ListSource } from './lists.ts'
 import { getRow, pinCountRow, pinRow, progressKeys, putRow } from './rows.ts'
-import { type Change, change } from './store.ts'
+import { type Change, change, type RowStore } from './store.ts'
 
 export interface SeenPerson extends Person {
   /** The name stood for another account before: an alarm is kept. */
@@ -59,25 +59,41 @@ function inOrder(page: readonly Person[], after: AccountName | undefined): Accou
   return last
 }
 
-/** Keeps at first sight which account a name stands for, and an alarm when it later is another one. CONVERSATIONS A 5 */
 async function pin({ store, clock }: ListSource, seen: readonly Person[]): Promise<readonly SeenPerson[]> {
   return change(store, async () => {
-    const before = (await getRow(store, pinCountRow, progressKeys.pins))?.count ?? 0
-    let count = before
-    const changes: Change[] = []
-    const result: SeenPerson[] = []
-    for (const person of seen) {
-      const { name, account } = person
-      const key = utf8Encode(name)
-      const pinned = await getRow(store, pinRow, key)
-      const isOtherAccount = pinned !== undefined && !sameBytes(pinned.account, account)
-      result.push({ ...person, isOtherAccount })
-      if (isOtherAccount) changes.push(alarmChange({ kind: 'other-account', name, account, at: clock.nowMs() }))
-      if (pinned !== undefined) continue
-      if (++count > limits.pinsMax) throw new ClientError('too-many', `more than ${limits.pinsMax} names are known`)
-      changes.push(putRow(pinRow, key, { account }))
-    }
-    if (count !== before) changes.push(putRow(pinCountRow, progressKeys.pins, { count }))
+    const { changes, result, isFull } = await pinning(store, seen, clock.nowMs())
+    if (isFull) throw new ClientError('too-many', `more than ${limits.pinsMax} names are known`)
     return { changes, result }
   })
+}
+
+/**
+ * What keeps at first sight which account a name stands for, and an alarm when it later is another one. Of more names than
+ * may be known none is kept. CONVERSATIONS A 5
+ */
+export async function pinning<P extends Pick<Person, 'name' | 'account'>>(
+  store: Pick<RowStore, 'get'>,
+  seen: readonly P[],
+  at: number,
+): Promise<{ changes: readonly Change[]; result: readonly (P & { isOtherAccount: boolean })[]; isFull: boolean }> {
+  const before = (await getRow(store, pinCountRow, progressKeys.pins))?.count ?? 0
+  let count = before
+  let isFull = false
+  const changes: Change[] = []
+  const result: (P & { isOtherAccount: boolean })[] = []
+  for (const person of seen) {
+    const { name, account } = person
+    const key = utf8Encode(name)
+    const pinned = await getRow(store, pinRow, key)
+    const isOtherAccount = pinned !== undefined && !sameBytes(pinned.account, account)
+    result.push({ ...person, isOtherAccount })
+    if (isOtherAccount) changes.push(alarmChange({ kind: 'other-account', name, account, at }))
+    if (pinned !== undefined) continue
+    isFull ||= count === limits.pinsMax
+    if (isFull) continue
+    count += 1
+    changes.push(putRow(pinRow, key, { account }))
+  }
+  if (count !== before) changes.push(putRow(pinCountRow, progressKeys.pins, { count }))
+  return { changes, result, isFull }
 }

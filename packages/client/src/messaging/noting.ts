@@ -2,14 +2,18 @@ import type { VerifiedList } from '@messageu/e2ee'
 import type { AccountId } from '@messageu/protocol/v3'
 import { alarmKey } from '../alarms.ts'
 import { sameBytes } from '../bytes.ts'
+import { pinning } from '../people.ts'
 import { alarmRow, getRow, putRow } from '../rows.ts'
 import { change, type RowStore } from '../store.ts'
-import { telling } from './feed.ts'
-import { contactRow } from './rows.ts'
+import { feeding, telling } from './feed.ts'
+import { contactRow, type Told } from './rows.ts'
 
 // What is kept and told when a device list is read.
 
-/** Keeps whose list it is, and tells which devices have come and gone since it was read before. */
+/**
+ * Keeps whose list it is and what it is called, and tells which devices have come and gone since it was read before. That
+ * its name is known as somebody else's is an alarm. CONVERSATIONS A 5
+ */
 export async function noteList(
   store: RowStore,
   { before, list, at }: { before: VerifiedList | undefined; list: VerifiedList; at: number },
@@ -29,9 +33,20 @@ export async function noteList(
       confirmed: 0,
     } as const
     const isNews = before !== undefined && added.length + removed.length > 0
+    const met = known === undefined ? await pinning(store, [{ account, name }], at) : undefined
+    const isOther = met?.result.some(({ isOtherAccount }) => isOtherAccount) ?? false
+    const told: Told[] = [
+      ...(isOther ? [{ kind: 'alarm', body: { kind: 'other-account', account, name } } as const] : []),
+      ...(isNews ? [{ kind: 'devices', body: { account, added, removed } } as const] : []),
+    ]
     const changes = [
-      ...(known === undefined ? [putRow(contactRow, account, contact)] : []),
-      ...(isNews ? await telling(store, { kind: 'devices', body: { account, added, removed } }, at) : []),
+      ...(met === undefined ? [] : [putRow(contactRow, account, contact), ...met.changes]),
+      ...(told.length > 0
+        ? await feeding(
+            store,
+            told.map((each) => ({ kind: 'told', body: { at, told: each } })),
+          )
+        : []),
     ]
     return { changes, result: undefined }
   })
