@@ -55,16 +55,18 @@ async function itemSentence(item: Exclude<Item, Message>, labels: Naming): Promi
       return `${label}: a message that cannot be opened (${printable(item.reason)}); others are asked for it`
     case 'gap': {
       const count = item.through - item.sequence + 1
-      return `${label}: ${count === 1 ? 'a message is' : `${count} messages are`} missing here (${gapWords[item.why] ?? item.why})`
+      return `${label}: ${count === 1 ? 'a message is' : `${count} messages are`} missing here (${gapWords[item.why]})`
     }
   }
 }
 
 /** Why places were never delivered. Protocol 3 §7.5 */
-const gapWords: Readonly<Record<string, string>> = {
-  'not-addressed': 'not for this device',
+const gapWords: Readonly<Record<Extract<Item, { kind: 'gap' }>['why'], string>> = {
+  'not-addressed': 'not for this device, says the server',
   expired: 'the server has not kept it any longer',
   lost: 'the server has lost it',
+  waiting: 'the server has not delivered it yet',
+  acknowledged: 'the server says that this device has had it',
 }
 
 function changed({ by, change, arrived, left }: Extract<Item, { kind: 'change' }>): string {
@@ -76,7 +78,7 @@ function changed({ by, change, arrived, left }: Extract<Item, { kind: 'change' }
     case 'rules':
       return 'has changed who owns the group'
     case 'rejoin':
-      return 'has taken a place again with another device'
+      return arrived.length === 0 ? 'has taken its place again' : 'has taken a place again with another device'
     case 'update':
       return 'has new keys'
   }

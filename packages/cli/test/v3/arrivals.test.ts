@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { type Event, type Message, systemRandom, type Told } from '@messageu/client'
 import { encodeContent } from '@messageu/e2ee/conversation'
 import { decode } from '@messageu/protocol'
-import { AccountId, ConversationId, DeviceId, SendId, toBase64url } from '@messageu/protocol/v3'
+import { AccountId, ConversationId, DeviceId, gapReasons, SendId, toBase64url } from '@messageu/protocol/v3'
 import { jsonLine } from '../../src/terminal.ts'
 import { eventOf } from '../../src/v3/arrival-events.ts'
 import { linesOf } from '../../src/v3/arrival-lines.ts'
@@ -83,6 +83,21 @@ describe('S01: what happens to keys, devices and membership is told', () => {
     assert.equal(eventOf({ ...event(told.renewed), names: [] }).by, '')
     assert.equal(eventOf(event(told.devices)).account, toBase64url(account))
   })
+})
+
+test('S04: why something is missing is said in words, whatever the server says', async () => {
+  for (const why of Object.keys(gapReasons) as (keyof typeof gapReasons)[]) {
+    const line = await linesOf({ kind: 'gap', conversation, sequence: 3, through: 4, at: 1, why }, labels)
+    assert.match(line, /^\* #family: 2 messages are missing here \((?:\S+ ){3,}\S+\)$/)
+  }
+})
+
+test('whoever takes a place again does so with the same device, or with another one', async () => {
+  const by = { account, name: 'alice', device }
+  const rejoin = { kind: 'change', conversation, sequence: 3, at: 1, by, change: 'rejoin', left: [] } as const
+  assert.equal(await linesOf({ ...rejoin, arrived: [] }, labels), '* #family: alice has taken its place again')
+  const another = await linesOf({ ...rejoin, arrived: [by] }, labels)
+  assert.equal(another, '* #family: alice has taken a place again with another device')
 })
 
 test('a message of a kind that this version does not know is shown as that, and kept for a program', async () => {

@@ -1,5 +1,5 @@
 import { type Content, readAuthored } from '@messageu/e2ee/conversation'
-import type { AccountId, ConversationId, DeviceId, SendId } from '@messageu/protocol/v3'
+import type { AccountId, ConversationId, DeviceId, gapReasons, SendId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import type { changeKinds, HistoryRow, Told } from './rows.ts'
 
@@ -44,7 +44,7 @@ export type Item =
   /** Something that this device could not open. It may still be healed. */
   | (Placed & { readonly kind: 'unopened'; readonly id: SendId | undefined; readonly reason: string })
   /** Places that were never delivered, and why. */
-  | (Placed & { readonly kind: 'gap'; readonly through: number; readonly why: string })
+  | (Placed & { readonly kind: 'gap'; readonly through: number; readonly why: keyof typeof gapReasons })
 
 /** What has no place in a conversation. */
 export interface Event {
