@@ -10,7 +10,7 @@ import { asClientFailure } from './failing.ts'
 import { tellHistory } from './history.ts'
 import { Labels } from './labels.ts'
 import { show } from './listen.ts'
-import { accepted } from './send.ts'
+import { say } from './send.ts'
 
 const help = `A line is sent to whoever the prompt names. Lines that begin with a slash are for this program:
   /to WHO        from now on lines go there (a name, me, #TITLE or #ID)
@@ -128,10 +128,10 @@ class Room {
         what: `the line has more than ${textBytesMax} bytes`,
         advice: 'send it in parts',
       })
-    const { signal } = this.#context
-    const posted = await this.#client.post(this.#chosen, { kind: 'text', body: { text } }, { signal })
-    const { sequence } = await accepted(this.#output, posted, signal)
-    if (this.#output.json) await tell(this.#output, { event: 'sent', id: hex(posted.id), sequence }, '')
+    const { signal, world } = this.#context
+    const [client, output] = [this.#client, this.#output]
+    const { id, sequence } = await say({ client, output, signal, world }, this.#chosen, text)
+    if (this.#output.json) await tell(this.#output, { event: 'sent', id: hex(id), sequence }, '')
   }
 
   get #chosen(): string {

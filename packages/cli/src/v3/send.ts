@@ -1,6 +1,7 @@
-import type { Posted } from '@messageu/client'
+import type { Client, Sent } from '@messageu/client'
 import { conversationLimits } from '@messageu/e2ee/conversation'
-import { type Accepted, toBase64url } from '@messageu/protocol/v3'
+import { toBase64url } from '@messageu/protocol/v3'
+import { Failure } from '../failure.ts'
 import { unlessAborted } from '../interrupt.ts'
 import { notice, type Output, tell } from '../output.ts'
 import { textOf } from '../text-input.ts'
@@ -17,22 +18,41 @@ export async function send(context: Context, who: string, words: readonly string
   })
   await using connected = await connect(context)
   const { client, signal } = connected
-  const posted = await client.post(who, { kind: 'text', body: { text } }, { signal })
-  const { sequence, at } = await accepted(output, posted, signal)
-  const id = hex(posted.id)
-  const conversation = toBase64url(posted.conversation)
+  const { id: bytes, conversation: place, sequence, at } = await say({ ...context, client, signal }, who, text)
+  const id = hex(bytes)
+  const conversation = toBase64url(place)
   await tell(output, { event: 'sent', id, conversation, sequence, at }, `sent  ${id}  (number ${sequence})`)
 }
 
-/** From the moment it is stored a message will go out: whoever does not see that has to know. */
-export async function accepted(output: Output, { outcome }: Posted, signal: AbortSignal): Promise<Accepted> {
+/** Resolves when the server has accepted it. A server that keeps the sender waiting is not waited for without end. */
+export async function say(
+  { client, output, signal, world }: Pick<Context, 'output' | 'signal' | 'world'> & { client: Client },
+  who: string,
+  text: string,
+): Promise<Sent> {
+  const { id, conversation, outcome } = await client.post(who, { kind: 'text', body: { text } }, { signal })
+  const late = new AbortController()
+  using _timer = world.clock.after(acceptedMs, () => late.abort(notAccepted()))
+  const either = AbortSignal.any([signal, late.signal])
   try {
-    const answered = await unlessAborted(outcome, signal)
-    if (answered.kind === 'accepted') return answered.accepted
+    const answered = await unlessAborted(outcome, either)
+    if (answered.kind === 'accepted') return { id, conversation, ...answered.accepted }
     throw answered.error
   } catch (error) {
-    if (signal.aborted)
+    // from the moment it is stored a message will go out: whoever does not see that has to know
+    if (either.aborted)
       await notice(output, 'queued', 'the text is stored here and goes out by the next command: do not send it again')
     throw error
   }
+}
+
+/** As long as any change of a conversation may take. */
+const acceptedMs = 60_000
+
+function notAccepted(): Failure {
+  return new Failure('timeout', {
+    what: `the server has not taken the text within ${acceptedMs / 1000} s`,
+    why: 'it is busy, or it does not show this device what has changed in the conversation',
+    advice: 'messageu listen --once; if it stays like this, ask the others what they see',
+  })
 }
