@@ -3,7 +3,7 @@ import { conversationLimits } from '@messageu/e2ee/conversation'
 import { toBase64url } from '@messageu/protocol/v3'
 import { Failure } from '../failure.ts'
 import { unlessAborted } from '../interrupt.ts'
-import { notice, type Output, tell } from '../output.ts'
+import { notice, tell } from '../output.ts'
 import { textOf } from '../text-input.ts'
 import { type Context, connect, hex } from './context.ts'
 

@@ -33,7 +33,7 @@ describe('C13: commits that cannot be applied', () => {
     const { people, group } = await team(world)
     const [alice, bob, , dave] = people
     assert.ok(alice && bob && dave)
-    const { stop } = spoil(world, bob, ['commit'])
+    const { stop } = spoil(world.server, bob.identity.device, ['commit'])
     const sending = bob.client.sendTo(group, { text: 'lost?' }, { signal: never })
     sending.catch(() => {})
     world.clock.jump(8 * 86_400_000)
@@ -55,7 +55,7 @@ describe('C13: commits that cannot be applied', () => {
     const { people, group } = await team(world)
     const [, bob] = people
     assert.ok(bob)
-    const { stop } = spoil(world, bob, ['commit', 'groupInfo'])
+    const { stop } = spoil(world.server, bob.identity.device, ['commit', 'groupInfo'])
     await bob.client.sendTo(group, { text: 'before' }, { signal: never })
     world.clock.jump(8 * 86_400_000)
     bob.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
@@ -69,7 +69,7 @@ describe('C13: commits that cannot be applied', () => {
       for (const other of people) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
   })
 
-  test('one’s own commit that the server has altered: the device finds its way back', async () => {
+  test('one’s own commit that the server has altered: whoever wanted it is told, and the device finds its way back', async () => {
     await using world = await MessagingWorld.start()
     const { people, group } = await team(world)
     const [alice, bob] = people
@@ -81,7 +81,8 @@ describe('C13: commits that cannot be applied', () => {
       isAltered = true
       return [altered(parts)]
     }
-    await world.over(alice.client.addPeople('#team', ['erin'], { signal: never }).catch(() => {}))
+    const adding = alice.client.addPeople('#team', ['erin'], { signal: never })
+    await assert.rejects(world.over(adding), { reason: 'bad-answer' })
     await world.pass(120_000)
     assert.equal((await alice.client.describe(group))?.standing, 'active')
     await talk(people, group)

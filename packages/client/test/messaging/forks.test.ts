@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Delivery, DeviceId } from '@messageu/protocol/v3'
 import { ClientError } from '../../src/errors.ts'
 import { never } from '../world.ts'
+import { continueWith, recordFor, withholdCommits } from './interception.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
 import { spoil } from './spoiling.ts'
@@ -17,11 +17,7 @@ describe('S06: members who are given different commits for one epoch', () => {
     await world.acquaint(alice, bob, carol, dave)
     const group = await world.group(alice, 'team', bob, carol, dave)
     const apart = [carol, dave]
-    const kept: Partial<Delivery>[] = []
-    world.server.twist = (to, parts) => {
-      if (same(to, bob.identity.device)) kept.push(parts)
-      return [parts]
-    }
+    const kept = recordFor(world.server, bob.identity.device)
     world.server.leadApart(
       group,
       apart.map(({ identity }) => identity.device),
@@ -37,12 +33,9 @@ describe('S06: members who are given different commits for one epoch', () => {
 
     world.server.twist = undefined
     world.server.leadTogether(group)
-    const newest = Math.max(...kept.map(({ sequence = 0 }) => sequence))
-    for (const { identity } of apart)
-      for (const [i, parts] of kept.entries())
-        world.server.slip(identity.device, { ...parts, sequence: newest + 1 + i })
+    const ends = apart.map(({ identity }) => continueWith(world.server, identity.device, kept))
     const ledger = world.server.ledger(group)
-    if (ledger !== undefined) ledger.sequence = newest + kept.length
+    if (ledger !== undefined) ledger.sequence = Math.max(...ends)
     await world.pass(180_000)
     for (const each of apart) {
       assert.ok(each.told('fork').length > 0, `${each.name} is not told`)
@@ -56,15 +49,12 @@ describe('S06: members who are given different commits for one epoch', () => {
 })
 
 describe('S07: a server that withholds commits from one member', () => {
-  const withholding = (device: DeviceId) => (to: DeviceId, parts: Partial<Delivery>) =>
-    same(to, device) && parts.kind === 'commit' ? [] : [parts]
-
   test('a removal: the member finds out by the next message, and nothing reaches the one who was removed', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
     await world.acquaint(alice, bob, carol)
     const group = await world.group(alice, 'team', bob, carol)
-    world.server.twist = withholding(bob.identity.device)
+    withholdCommits(world.server, bob.identity.device)
     await world.over(alice.client.removePeople('#team', ['carol'], { signal: never }))
     const { outcome } = await bob.client.postTo(
       group,
@@ -90,7 +80,7 @@ describe('S07: a server that withholds commits from one member', () => {
     await world.acquaint(alice, bob, carol)
     const [dark, light] = [await world.group(alice, 'dark', bob), await world.group(alice, 'light', bob)]
     for (const group of [dark, light]) await bob.sayTo(group, 'before')
-    const { stop } = spoil(world, bob, ['commit'])
+    const { stop } = spoil(world.server, bob.identity.device, ['commit'])
     for (const group of [dark, light]) {
       world.clock.jump(8 * dayMs)
       bob.client.sendTo(group, { text: 'never' }, { signal: never }).catch(() => {})

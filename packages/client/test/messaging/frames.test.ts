@@ -6,8 +6,10 @@ import { type DeviceId, type OperationName, RefusedError } from '@messageu/proto
 import { ClientError } from '../../src/errors.ts'
 import type { Reply } from '../fake-server.ts'
 import { never, random } from '../world.ts'
+import { damageNext } from './interception.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
+import { flipped } from './spoiling.ts'
 import { still } from './stillness.ts'
 
 const asked: readonly OperationName[] = [
@@ -131,12 +133,7 @@ describe('S18: messages that cannot be opened', () => {
     await alice.say('bob', 'one')
     const asks: string[] = []
     const device: DeviceId = bob.identity.device
-    let isDone = false
-    world.server.twist = (to, parts) => {
-      if (isDone || !same(to, device) || parts.kind !== 'application' || parts.sealed === undefined) return [parts]
-      isDone = true
-      return [{ ...parts, sealed: damage(parts.sealed) }]
-    }
+    damageNext(world.server, device, damage)
     world.server.lie = (name, _body, session) => {
       if (session.device !== undefined && same(session.device, device)) asks.push(name)
       return undefined
@@ -149,14 +146,8 @@ describe('S18: messages that cannot be opened', () => {
   }
 
   test('look the same from outside, wherever they are damaged', async () => {
-    const flip = (at: (length: number) => number) => (sealed: Uint8Array) => {
-      const other = sealed.slice()
-      const place = at(other.length)
-      other[place] = (other[place] ?? 0) ^ 1
-      return other
-    }
-    const last = await asksAfter(flip((length) => length - 1))
-    const middle = await asksAfter(flip((length) => length - 40))
+    const last = await asksAfter((sealed) => flipped(sealed))
+    const middle = await asksAfter((sealed) => flipped(sealed, sealed.length - 40))
     assert.deepEqual(middle, last)
   })
 })

@@ -1,32 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type AccountId, toBase64url } from '@messageu/protocol/v3'
+import { toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../../src/errors.ts'
-import { done, requested } from '../fake-server.ts'
+import { done } from '../fake-server.ts'
 import { never } from '../world.ts'
+import { entriesOf, showList } from './false-lists.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
-
-/** To this device the server shows these entries as the list of an account, and says so. */
-function showList(
-  world: MessagingWorld,
-  to: Device,
-  { account, entries }: { account: AccountId; entries: readonly Uint8Array[] },
-): void {
-  const version = entries.length
-  world.server.lie = (name, body, session) => {
-    if (name !== 'read-list' || session.device === undefined || !same(session.device, to.identity.device))
-      return undefined
-    const request = requested('read-list', body)
-    if (!same(request.account, account)) return undefined
-    return { kind: 'answer', body: done('read-list', { version, entries: entries.slice(request.after) }) }
-  }
-}
-
-function entriesOf(world: MessagingWorld, { identity }: Device): readonly Uint8Array[] {
-  return world.server.lists.get(toBase64url(identity.account))?.entries ?? []
-}
 
 /** Of what is about to be sent, nothing is, and the user hears why. */
 async function refuses(world: MessagingWorld, alice: Device, reasons: readonly string[]): Promise<void> {
@@ -51,9 +32,9 @@ describe('S01: a server that shows other devices than an account has', () => {
     await world.acquaint(alice, bob)
     await alice.say('bob', 'one')
     await again(alice)
-    showList(world, alice, {
+    showList(world.server, alice.identity.device, {
       account: bob.identity.account,
-      entries: [...entriesOf(world, bob), new Uint8Array(200).fill(7)],
+      entries: [...entriesOf(world.server, bob.identity.account), new Uint8Array(200).fill(7)],
     })
     await refuses(world, alice, ['bad-answer', 'forked-list'])
     assert.deepEqual(alice.told('devices'), [])
@@ -66,16 +47,19 @@ describe('S01: a server that shows other devices than an account has', () => {
     await using world = await MessagingWorld.start()
     const [alice, bob] = await world.people('alice', 'bob')
     await world.acquaint(alice, bob)
-    const old = entriesOf(world, bob)
+    const old = entriesOf(world.server, bob.identity.account)
     const second = await world.sibling(bob)
     await alice.say('bob', 'one')
     assert.deepEqual(second.heard, ['one'])
     await again(alice)
-    showList(world, alice, { account: bob.identity.account, entries: old })
+    showList(world.server, alice.identity.device, { account: bob.identity.account, entries: old })
     await refuses(world, alice, ['older-list'])
     await still()
     assert.equal(alice.told('alarm').length, 1)
-    assert.equal((await alice.client.alarms()).length, 1)
+    assert.deepEqual(
+      (await alice.client.alarms()).map(({ kind, name }) => [kind, name]),
+      [['older-list', 'bob']],
+    )
   })
 
   test('a device that the account has really added is told, brought in, and reads what is said from then on', async () => {
@@ -106,6 +90,41 @@ describe('S01: a server that shows other devices than an account has', () => {
     assert.deepEqual(bob.heard, ['one', 'two'])
     const [last] = world.server.log.slice(-1)
     assert.ok(last?.to.every((device) => !same(device, second.identity.device)))
+  })
+})
+
+describe('S01, S09: a second account of a name that is known', () => {
+  test('is an alarm as soon as it brings somebody into something, and nothing goes to either of them by that name', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const impostor = await MessagingWorld.at(world.server).person('alice')
+    world.devices.push(impostor)
+    await impostor.client.createGroup('family', ['bob'], { signal: never })
+    await still()
+    const told = bob.told('alarm').map((each) => each.kind === 'told' && each.told)
+    const { account } = impostor.identity
+    assert.deepEqual(told, [{ kind: 'alarm', body: { kind: 'other-account', account, name: 'alice' } }])
+    assert.deepEqual(
+      (await bob.client.alarms()).map(({ kind, name }) => [kind, name]),
+      [['other-account', 'alice']],
+    )
+    await assert.rejects(world.over(bob.client.send('alice', { text: 'secret' }, { signal: never })), {
+      reason: 'other-account',
+    })
+  })
+
+  test('is one also for whoever knows the first one from a conversation only', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob)
+    await world.acquaint(alice, carol)
+    await world.group(alice, 'team', bob, carol)
+    const impostor = await MessagingWorld.at(world.server).person('carol')
+    world.devices.push(impostor)
+    await impostor.client.createGroup('family', ['bob'], { signal: never })
+    await still()
+    assert.equal(bob.told('alarm').length, 1)
   })
 })
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Delivery } from '@messageu/protocol/v3'
-import { same } from './ledger.ts'
-import { type Device, MessagingWorld } from './people.ts'
+import { holdBack, recordFor, repeat } from './interception.ts'
+import { MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
 
 /** Two people who know each other, and what the server has delivered to the second. */
@@ -11,27 +10,6 @@ async function pair(world: MessagingWorld) {
   await world.acquaint(alice, bob)
   await alice.say('bob', 'first')
   return { alice, bob }
-}
-
-/** Keeps what goes to a device, and lets it through. */
-function recordFor(world: MessagingWorld, { identity }: Device): Partial<Delivery>[] {
-  const kept: Partial<Delivery>[] = []
-  world.server.twist = (to, parts) => {
-    if (same(to, identity.device)) kept.push(parts)
-    return [parts]
-  }
-  return kept
-}
-
-/** Keeps what goes to a device from it. */
-function holdBack(world: MessagingWorld, { identity }: Device): Partial<Delivery>[] {
-  const held: Partial<Delivery>[] = []
-  world.server.twist = (to, parts) => {
-    if (!same(to, identity.device)) return [parts]
-    held.push(parts)
-    return []
-  }
-  return held
 }
 
 describe('S05: a server that delivers everything several times', () => {
@@ -58,7 +36,7 @@ describe('S03: what was delivered before and comes again', () => {
   test('a message, a commit and a Welcome show nothing a second time, whatever place they are given', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob] = await world.people('alice', 'bob')
-    const kept = recordFor(world, bob)
+    const kept = recordFor(world.server, bob.identity.device)
     await world.acquaint(alice, bob)
     for (const text of ['one', 'two']) await alice.say('bob', text)
     await world.group(alice, 'team', bob)
@@ -66,22 +44,16 @@ describe('S03: what was delivered before and comes again', () => {
     await still()
     const shown = bob.shown.length
     world.server.twist = undefined
-    const old = [...kept]
-    for (const parts of old) world.server.slip(bob.identity.device, parts)
-    await still()
-    const newest = Math.max(...old.map(({ sequence = 0 }) => sequence))
-    for (const [i, parts] of old.entries())
-      world.server.slip(bob.identity.device, { ...parts, sequence: newest + 1 + i })
+    repeat(world.server, bob.identity.device, kept)
     await still()
     assert.deepEqual(bob.heard, ['one', 'two'])
-    const since = bob.shown.slice(shown).filter((each) => each.kind !== 'gap')
-    assert.deepEqual(since, [])
+    assert.deepEqual(bob.shown.slice(shown), [])
   })
 
   test('in place of something new, it is noticed by what the others have seen', async () => {
     await using world = await MessagingWorld.start()
     const { alice, bob } = await pair(world)
-    const kept = recordFor(world, bob)
+    const kept = recordFor(world.server, bob.identity.device)
     const { sequence } = await alice.say('bob', 'second')
     const [second] = kept
     assert.ok(second)
@@ -96,7 +68,7 @@ describe('S03: what was delivered before and comes again', () => {
     await using world = await MessagingWorld.start()
     const [alice, bob] = await world.people('alice', 'bob')
     await world.acquaint(alice, bob)
-    const kept = recordFor(world, bob)
+    const kept = recordFor(world.server, bob.identity.device)
     const group = await world.group(alice, 'team', bob)
     await world.over(alice.client.removePeople('#team', ['bob'], { signal: AbortSignal.timeout(60_000) }))
     await still()
@@ -112,7 +84,7 @@ describe('S04: a server that delivers in another order than it has promised', ()
   test('messages of one epoch are all shown, and the history has them in their order (I3)', async () => {
     await using world = await MessagingWorld.start()
     const { alice, bob } = await pair(world)
-    const held = holdBack(world, bob)
+    const held = holdBack(world.server, bob.identity.device)
     const texts = Array.from({ length: 20 }, (_, i) => `message ${i}`)
     for (const text of texts) await alice.say('bob', text)
     world.server.twist = undefined
@@ -128,7 +100,7 @@ describe('S04: a server that delivers in another order than it has promised', ()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
     await world.acquaint(alice, bob, carol)
     await world.group(alice, 'team', bob)
-    const held = holdBack(world, bob)
+    const held = holdBack(world.server, bob.identity.device)
     await alice.say('#team', 'before')
     await world.over(alice.client.addPeople('#team', ['carol'], { signal: AbortSignal.timeout(60_000) }))
     await alice.say('#team', 'after')
@@ -144,7 +116,7 @@ describe('S04: a server that delivers in another order than it has promised', ()
   test('250 messages of one sender that never come are a gap that is seen, and the conversation goes on', async () => {
     await using world = await MessagingWorld.start()
     const { alice, bob } = await pair(world)
-    const held = holdBack(world, bob)
+    const held = holdBack(world.server, bob.identity.device)
     for (let i = 0; i < 250; i++)
       await alice.client.send('bob', { text: `lost ${i}` }, { signal: AbortSignal.timeout(60_000) })
     world.server.twist = undefined

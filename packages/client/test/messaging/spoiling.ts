@@ -1,15 +1,15 @@
+import type { DeviceId } from '@messageu/protocol/v3'
 import { same } from './ledger.ts'
-import type { Device, MessagingWorld } from './people.ts'
+import type { MessagingServer } from './messaging-server.ts'
 
 /** A member whose program spoils its own commits: the server takes them, and nobody can apply them. */
 export function spoil(
-  world: MessagingWorld,
-  by: Device,
+  server: MessagingServer,
+  by: DeviceId,
   parts: readonly ('commit' | 'groupInfo')[],
 ): { stop: () => void } {
-  const { server } = world
   server.spoilt = (device, request) => {
-    if (!same(device, by.identity.device)) return request
+    if (!same(device, by)) return request
     return { ...request, ...Object.fromEntries(parts.map((part) => [part, flipped(request[part])])) }
   }
   return {
@@ -19,8 +19,9 @@ export function spoil(
   }
 }
 
-export function flipped(bytes: Uint8Array): Uint8Array {
+/** The same with one bit changed: in the last byte, or at a place. */
+export function flipped(bytes: Uint8Array, at: number = bytes.length - 1): Uint8Array {
   const other = bytes.slice()
-  other[other.length - 1] = (other.at(-1) ?? 0) ^ 1
+  other[at] = (other[at] ?? 0) ^ 1
   return other
 }

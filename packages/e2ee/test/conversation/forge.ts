@@ -23,7 +23,8 @@ import {
   readStandings,
   standingsExtension,
 } from '../../src/conversation/extensions.ts'
-import type { ListRef } from '../../src/conversation/index.ts'
+import { freshPackage } from '../../src/conversation/freshpackages.ts'
+import type { ListRef, LocalDevice, Suite } from '../../src/conversation/index.ts'
 import { leavesOf } from '../../src/conversation/leaves.ts'
 import { refOf } from '../../src/conversation/lists.ts'
 import { publicState } from '../../src/conversation/publicstate.ts'
@@ -31,6 +32,7 @@ import { CommitNote, hashOf, LeafIdentity, Standings } from '../../src/conversat
 import { readGroup } from '../../src/conversation/state.ts'
 import { readTree } from '../../src/conversation/tree.ts'
 import { signingKey } from '../../src/signing.ts'
+import type { VerifiedList } from '../../src/verifiedlist.ts'
 import { newest, now, type Room, type Somebody, type TestDevice } from './world.ts'
 
 export interface Forged {
@@ -233,6 +235,17 @@ export async function addInTheNameOf(owner: Somebody, device: TestDevice): Promi
     await cryptoOf('x25519'),
   )
   return { proposalType: 'add', add: { keyPackage: publicPackage } }
+}
+
+/** A key package that says to be good for longer than any may be. */
+export async function longLivedPackage(
+  self: LocalDevice,
+  list: VerifiedList,
+  { suite, now }: { suite: Suite; now: number },
+): Promise<Uint8Array> {
+  const lifetime = { notBefore: now, notAfter: now + 92 * 86_400_000 }
+  const { publicPackage: keyPackage } = await freshPackage(self, list, { suite, lifetime })
+  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_key_package', keyPackage })
 }
 
 function standingsAfter(standings: Standings, refs: readonly ListRef[], epoch: number): Standings {

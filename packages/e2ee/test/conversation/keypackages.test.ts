@@ -4,11 +4,10 @@ import { encodeMlsMessage, type KeyPackage } from 'ts-mls'
 import { signKeyPackage } from 'ts-mls/keyPackage.js'
 import { cryptoOf } from '../../src/conversation/algorithms.ts'
 import { packageExtensions } from '../../src/conversation/extensions.ts'
-import { freshPackage } from '../../src/conversation/freshpackages.ts'
 import { readKeyPackage } from '../../src/conversation/handshakes.ts'
 import { newKeyPackage, stageCommit } from '../../src/conversation/index.ts'
 import { judgeKeyPackage } from '../../src/conversation/offeredpackages.ts'
-import { addInTheNameOf } from './forge.ts'
+import { addInTheNameOf, longLivedPackage } from './forge.ts'
 import { newest, now, packageOf, Room, World } from './world.ts'
 
 const day = 86_400_000
@@ -33,10 +32,9 @@ describe('S08: a key package', () => {
 
   test('that would live longer is refused', async () => {
     const { bob } = await people('long')
-    const lifetime = { notBefore: now, notAfter: now + 92 * day }
-    const { publicPackage } = await freshPackage(bob.phone.self, newest(bob), { suite: 'x25519', lifetime })
-    const wanted = { lists: [newest(bob)], suite: 'x25519', now } as const
-    await assert.rejects(judgeKeyPackage(bytesOf(publicPackage), wanted), { reason: 'long-lived' })
+    const wanted = { suite: 'x25519', now } as const
+    const keyPackage = await longLivedPackage(bob.phone.self, newest(bob), wanted)
+    await assert.rejects(judgeKeyPackage(keyPackage, { ...wanted, lists: [newest(bob)] }), { reason: 'long-lived' })
   })
 
   test('of another account, another suite, or a device that is not listed is refused', async () => {
