@@ -89,6 +89,8 @@ export class FakeServer implements Transport {
   opened: Partial<SessionOpened> = {}
   incarnation = decode(Incarnation, randomBytes(Incarnation.max))
   isReachable = true
+  /** Where programs find it; those that have it as their transport need not ask. */
+  address = { host: 'server.example', port: 443 }
   certificate: Channel['certificate']
   position = 0
 
@@ -106,7 +108,7 @@ export class FakeServer implements Transport {
   }
 
   get link(): Link {
-    return { host: 'server.example', port: 443, serverKey: this.key.publicKey, invite: undefined }
+    return { ...this.address, serverKey: this.key.publicKey, invite: undefined }
   }
 
   get session(): FakeSession {

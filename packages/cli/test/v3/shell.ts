@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
-import { systemClock, systemRandom } from '@messageu/client'
+import { type Clock, systemClock, systemRandom } from '@messageu/client'
 import { formatLink } from '@messageu/protocol/v3'
 import { FakeServer } from '../../../client/test/fake-server.ts'
 import { asFailure } from '../../src/failure.ts'
@@ -19,17 +19,21 @@ export interface Ended {
 }
 
 /** Commands of version 3 in this process, at a server that can be told to lie. */
-export class Shell implements AsyncDisposable {
-  readonly server: FakeServer
+export class Shell<S extends FakeServer = FakeServer> implements AsyncDisposable {
+  readonly server: S
   readonly folder: string
 
-  private constructor(server: FakeServer, folder: string) {
+  private constructor(server: S, folder: string) {
     this.server = server
     this.folder = folder
   }
 
   static async open(): Promise<Shell> {
-    return new Shell(await FakeServer.start(), await mkdtemp(path.join(tmpdir(), 'messageu-v3-')))
+    return Shell.at(await FakeServer.start())
+  }
+
+  static async at<S extends FakeServer>(server: S): Promise<Shell<S>> {
+    return new Shell(server, await mkdtemp(path.join(tmpdir(), 'messageu-v3-')))
   }
 
   get link(): string {
@@ -44,12 +48,12 @@ export class Shell implements AsyncDisposable {
   /** Runs a command as the program does: whatever it throws is told where results are told. */
   async run(
     command: (context: Context) => Promise<void>,
-    { as = 'alice', json = false }: { as?: string; json?: boolean } = {},
+    { as = 'alice', json = false, clock = systemClock }: { as?: string; json?: boolean; clock?: Clock } = {},
   ): Promise<Ended> {
     const out = new Gathered()
     const err = new Gathered()
     const output = { json, out, err }
-    const world = { transport: this.server, clock: systemClock, random: systemRandom }
+    const world = { transport: this.server, clock, random: systemRandom }
     let code = 0
     try {
       await command({ output, folder: this.of(as), signal: new AbortController().signal, world })
