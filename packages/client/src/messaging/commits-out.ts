@@ -2,7 +2,7 @@ import type { VerifiedList } from '@messageu/e2ee'
 import { ConversationError, type ConversationState, stageCommit, type Wish } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId, Current } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { badAnswer, ClientError } from '../errors.ts'
+import { ClientError } from '../errors.ts'
 import type { Draft, Outcome, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
@@ -111,21 +111,13 @@ export async function newestLists(work: Work, accounts: readonly AccountId[]): P
   return lists.filter((list) => list !== undefined)
 }
 
-/**
- * An accepted commit takes effect at its place in the sequence. If what came there cannot be applied, this device has lost
- * its place, and only once it has it again can it see what has become of the change.
- */
+/** An accepted commit takes effect at its place in the sequence. */
 async function effect(desk: Desk, conversation: ConversationId, { id }: Place, signal: AbortSignal): Promise<void> {
-  let standing: ConversationRow['standing']['kind'] | undefined
   const hasCome = async (): Promise<boolean> => {
-    const work = look(desk)
-    const [pending, row] = await Promise.all([work.pending(conversation), work.conversation(conversation)])
-    standing = row?.standing.kind
+    const pending = await look(desk).pending(conversation)
     return pending === undefined || !sameBytes(pending.id, id)
   }
   await arrival(desk, hasCome, { signal })
-  if (standing === 'stuck')
-    throw badAnswer('a change came back as one that cannot be applied: whether it was made shows by who is there later')
 }
 
 /** A server that accepts a commit and does not deliver it is not waited for. */

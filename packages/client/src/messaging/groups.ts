@@ -1,7 +1,7 @@
 import { leaving, view } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { ClientError } from '../errors.ts'
+import { badAnswer, ClientError } from '../errors.ts'
 import { beginAlone } from './beginning.ts'
 import { bringIn } from './bringing.ts'
 import { commit } from './commits-out.ts'
@@ -30,6 +30,7 @@ export async function addPeople(
   wait: Wait,
 ): Promise<readonly AccountId[]> {
   const absent = await bringIn(desk, conversation, accounts, wait)
+  await mustHavePlace(desk, conversation)
   const row = await look(desk).conversation(conversation)
   // whoever has just come has not read what the group is called
   if (row?.title !== undefined && absent.length < accounts.length)
@@ -55,6 +56,7 @@ export async function removePeople(
     wait,
   )
   if (done === 'unneeded') throw new ClientError('unknown-person', 'nobody of them is in this group')
+  await mustHavePlace(desk, conversation)
 }
 
 export async function rename(
@@ -78,6 +80,17 @@ export async function appoint(
   wait: Wait,
 ): Promise<void> {
   await commit(desk, conversation, async () => ({ wish: { kind: 'owners', owners }, accounts: [] }), wait)
+  await mustHavePlace(desk, conversation)
+}
+
+/**
+ * If a change came back as one that cannot be applied, this device has lost its place, and only once it has it again can
+ * it see what has become of the change.
+ */
+async function mustHavePlace(desk: Desk, conversation: ConversationId): Promise<void> {
+  const row = await look(desk).conversation(conversation)
+  if (row?.standing.kind === 'stuck')
+    throw badAnswer('a change came back as one that cannot be applied: whether it was made shows by who is there later')
 }
 
 /**
