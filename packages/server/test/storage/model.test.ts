@@ -15,6 +15,8 @@ import { everything, heard, kinds, positionsOf, randomFrom, type Sent, seed, sen
 class Model {
   readonly clients: Client[] = []
   readonly waiting = new Map<Client, Sent[]>()
+  /** Whose mailbox is being fetched. */
+  readonly fetching = new Set<Client>()
   highest = 0
 
   waitingFor(client: Client): Sent[] {
@@ -61,9 +63,13 @@ async function something(storage: Storage, model: Model, random: ReturnType<type
     model.clients.push(await registered(storage, `client ${model.clients.length} ${dice} ${random.below(1e9)}`))
   } else {
     const fetched = storage.waiting(client, random.below(2) === 0 ? everything : random.below(20_000))
-    if (random.below(4) === 0) await bytesOf(storage, fetched)
+    const isRead = random.below(4) === 0
+    if (model.fetching.has(client)) return // one at a time: what one has discarded another one cannot read
+    model.fetching.add(client)
+    if (isRead) await bytesOf(storage, fetched)
     await storage.discard(fetched)
     model.discarded(client, positionsOf(fetched))
+    model.fetching.delete(client)
   }
 }
 
