@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { type OutputChunk, type Plugin, rolldown } from 'rolldown'
+import { type CodeSplittingGroup, type OutputChunk, type Plugin, rolldown } from 'rolldown'
+import { builtinsByAsking, isAskedFor } from './builtins.ts'
 
 /** What becomes one piece: its entries, below `src`, and the packages that stay outside. */
 export interface Piece {
@@ -8,6 +9,8 @@ export interface Piece {
   readonly entries: readonly string[]
   readonly outside: RegExp
   readonly platform: 'node' | 'neutral'
+  /** What lies in one file each, by name, together with everything that it imports and no other one has. */
+  readonly files?: readonly CodeSplittingGroup[]
 }
 
 /**
@@ -33,13 +36,16 @@ const withoutAbsent: Plugin = {
  * A package with the libraries that it is made of, written to `folder`; returns the licences of those. State that two
  * entries share lies in a chunk of its own, once.
  */
-export async function bundlePiece({ name, entries, outside, platform }: Piece, folder: string): Promise<string> {
+export async function bundlePiece(
+  { name, entries, outside, platform, files = [] }: Piece,
+  folder: string,
+): Promise<string> {
   const source = path.resolve('packages', name, 'src')
   const bundle = await rolldown({
     input: Object.fromEntries(entries.map((entry) => [entry, path.join(source, `${entry}.ts`)])),
-    external: outside,
+    external: (id, importer) => outside.test(id) && !(platform === 'node' && isAskedFor(id, importer)),
     platform,
-    plugins: [withoutAbsent],
+    plugins: [withoutAbsent, ...(platform === 'node' ? [builtinsByAsking] : [])],
     onLog(_, log) {
       throw new Error(log.message)
     },
@@ -50,6 +56,9 @@ export async function bundlePiece({ name, entries, outside, platform }: Piece, f
     cleanDir: false,
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name]-[hash].js',
+    codeSplitting: { groups: [...files] },
+    // names stay, for whoever reads the program or a trace of it; blanks and comments are read at each start
+    minify: platform === 'node' && { compress: false, mangle: false, codegen: { removeWhitespace: true } },
   })
   await bundle.close()
   const chunks = output.filter((each) => each.type === 'chunk')

@@ -37,6 +37,10 @@ const pieces: readonly Piece[] = [
     entries: ['main'],
     outside: new RegExp(`^(?:@messageu/server(?:/.*)?|${builtin})$`),
     platform: 'node',
+    files: [
+      { name: 'start', tags: ['$initial'], test: (id) => !/[\\/]cli[\\/]src[\\/]main\.ts$/.test(id) },
+      { name: 'account', test: /[\\/]cli[\\/]src[\\/]v3[\\/](?:context|home)\.ts$/ },
+    ],
   },
 ]
 

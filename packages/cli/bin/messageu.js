@@ -1,23 +1,20 @@
 #!/usr/bin/env node
 // Plain JavaScript that Node 20 parses: it only finds a Node that can run the program, and starts it.
-import { spawn } from 'node:child_process'
-import { existsSync, realpathSync } from 'node:fs'
-import * as module from 'node:module'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-
 const needed = { major: 24, minor: 15 }
-const here = fileURLToPath(import.meta.url)
 
 if (isNewEnough(process.versions.node)) {
+  // `import` would look through everything that these modules export, which takes longer than all that is done here
+  const { enableCompileCache } = process.getBuiltinModule('node:module')
+  const { homedir } = process.getBuiltinModule('node:os')
+  const { join } = process.getBuiltinModule('node:path')
   // the default folder is a shared temporary one, where another user could put code for us
-  module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'messageu', 'compiled'))
+  enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'messageu', 'compiled'))
   await import('../src/main.ts')
 } else {
-  const node = bundledNode(dirname(here))
+  const here = (await import('node:url')).fileURLToPath(import.meta.url)
+  const node = await bundledNode(here)
   if (node === undefined) complain()
-  else continueOn(node)
+  else await continueOn(node, here)
 }
 
 /** @param {string} version */
@@ -27,22 +24,30 @@ function isNewEnough(version) {
 }
 
 /**
- * The Node that npm installed beside the program, looked for from `folder` upwards.
+ * The Node that npm installed beside the program, looked for from its folder upwards.
  *
- * @param {string} folder
- * @returns {string | undefined}
+ * @param {string} program
+ * @returns {Promise<string | undefined>}
  */
-function bundledNode(folder) {
-  const candidate = join(folder, 'node_modules', '.bin', process.platform === 'win32' ? 'node.exe' : 'node')
-  // a candidate that is this very Node would start itself for ever
-  if (existsSync(candidate) && realpathSync(candidate) !== realpathSync(process.execPath)) return candidate
-  const parent = dirname(folder)
-  return parent === folder ? undefined : bundledNode(parent)
+async function bundledNode(program) {
+  const { existsSync, realpathSync } = await import('node:fs')
+  const { dirname, join } = await import('node:path')
+  for (let at = program; dirname(at) !== at; at = dirname(at)) {
+    const name = process.platform === 'win32' ? 'node.exe' : 'node'
+    const candidate = join(dirname(at), 'node_modules', '.bin', name)
+    // a candidate that is this very Node would start itself for ever
+    if (existsSync(candidate) && realpathSync(candidate) !== realpathSync(process.execPath)) return candidate
+  }
+  return undefined
 }
 
-/** @param {string} node */
-function continueOn(node) {
-  const child = spawn(node, [here, ...process.argv.slice(2)], { stdio: 'inherit' })
+/**
+ * @param {string} node
+ * @param {string} program
+ */
+async function continueOn(node, program) {
+  const { spawn } = await import('node:child_process')
+  const child = spawn(node, [program, ...process.argv.slice(2)], { stdio: 'inherit' })
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP'])) process.on(signal, () => child.kill(signal))
   // a terminal sends Ctrl-C to both of us: passing it on would make it two
   process.on('SIGINT', () => {

@@ -1,4 +1,11 @@
-import { IdentityError, judgeList, type SeenList, type VerifiedList, verifyList } from '@messageu/e2ee'
+import {
+  continueVerified,
+  IdentityError,
+  judgeList,
+  type SeenList,
+  type VerifiedList,
+  verifyList,
+} from '@messageu/e2ee'
 import { ProtocolError } from '@messageu/protocol'
 import { type AccountId, type PublicKey, limits as protocol } from '@messageu/protocol/v3'
 import { alarmChange, alarmError } from './alarms.ts'
@@ -21,12 +28,13 @@ export interface ListSource {
  * `older-list` or `forked-list`, after keeping the alarm, for a list that does not. CONVERSATIONS A 7, Protocol 3 §4.5.
  *
  * `told` is what somebody said that the list is by now: a list that was seen in this state already is not read again. An
- * older `told` proves nothing, since more may have been read meanwhile.
+ * older `told` proves nothing, since more may have been read meanwhile. `known` is what was verified of the list before:
+ * where that is what is stored, only what has come since is verified.
  */
 export async function readList(
   source: ListSource,
   account: AccountId,
-  { signal, told }: { signal: AbortSignal; told?: SeenList },
+  { signal, told, known }: { signal: AbortSignal; told?: SeenList; known?: VerifiedList | undefined },
 ): Promise<VerifiedList> {
   const { store, serverKey } = source
   const seen = await getRow(store, listRow, account)
@@ -35,15 +43,17 @@ export async function readList(
     return keep(source, entries, await verified(entries, { account, serverKey }))
   }
   if (told?.version === seen.version && !sameBytes(told.hash, seen.hash)) return reread(source, account, seen, signal)
-  if (told?.version === seen.version) return verifyList(seen.entries, { account, serverKey })
+  const isKnown = known?.version === seen.version && sameBytes(known.hash, seen.hash)
+  const continued = (more: readonly Uint8Array[]): Promise<VerifiedList> =>
+    isKnown ? continueVerified(known, more) : verifyList([...seen.entries, ...more], { account, serverKey })
+  if (told?.version === seen.version) return continued([])
   const more = await fetchEntries(source.asker, account, seen.version, signal)
   if (more === undefined) {
-    const { name } = await verifyList(seen.entries, { account, serverKey })
+    const { name } = await continued([])
     throw await alarm(source, account, 'older-list', name)
   }
-  const entries = [...seen.entries, ...more]
-  const list = await verifyList(entries, { account, serverKey }).catch(refusedList)
-  return list === undefined ? reread(source, account, seen, signal) : keep(source, entries, list)
+  const list = await continued(more).catch(refusedList)
+  return list === undefined ? reread(source, account, seen, signal) : keep(source, [...seen.entries, ...more], list)
 }
 
 /** From its first entry on: something does not fit what was seen, and this tells what. */

@@ -12,3 +12,14 @@ export function compareBytes(one: Uint8Array, other: Uint8Array): number {
   }
   return one.length - other.length
 }
+
+/** In memory of its own, which Node's small buffers share with others. */
+export function joined(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
+}

@@ -12,9 +12,9 @@ import {
   ListEntryBody,
   type PublicKey,
 } from '@messageu/protocol/v3'
-import { sha256 } from '@noble/hashes/sha2.js'
 import { sameBytes } from './bytes.ts'
 import { certify, type DeviceSecrets } from './device.ts'
+import { sha256 } from './hash.ts'
 import type { SigningKey } from './signing.ts'
 import { continueVerified, type VerifiedList, verifyList } from './verifiedlist.ts'
 

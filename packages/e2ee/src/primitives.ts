@@ -1,4 +1,6 @@
 import { fromBase64url } from '@messageu/protocol/v3'
+import { hmac } from '@noble/hashes/hmac.js'
+import { sha256, sha512 } from '@noble/hashes/sha2.js'
 
 /** What of AES-GCM does not depend on the text. The tag of 16 bytes stands behind what is sealed. */
 export interface Sealing {
@@ -13,8 +15,10 @@ export interface Signer {
   sign(message: Uint8Array): Promise<Uint8Array>
 }
 
+export type HashName = 'sha256' | 'sha512'
+
 /**
- * What is left to the platform, because its time must not depend on keys. Imported as `#primitives`: where Node runs this,
+ * What is left to the platform, because its time must not depend on keys, or because it is faster there. Imported as `#primitives`: where Node runs this,
  * `node/primitives.ts` stands in its place, and both give the same answers.
  */
 export interface Primitives {
@@ -25,11 +29,18 @@ export interface Primitives {
   encrypt(sealing: Sealing, plain: Uint8Array): Promise<Uint8Array>
   /** Rejects for what was not sealed so. */
   decrypt(sealing: Sealing, sealed: Uint8Array): Promise<Uint8Array>
+  hash(name: HashName, message: Uint8Array): Uint8Array
+  hmac(name: HashName, key: Uint8Array, message: Uint8Array): Uint8Array
 }
+
+const hashes = { sha256, sha512 }
 
 const { subtle } = globalThis.crypto
 
-/** By WebCrypto, whose types want memory that nobody shares: hence the copies. */
+/**
+ * By WebCrypto, whose types want memory that nobody shares: hence the copies. Not so the hashes: it would hand each of them
+ * to another thread and back, which costs ten times what is to be done.
+ */
 export const primitives: Primitives = {
   /** WebCrypto tells the public half of a seed in a JWK only, which repeats the private half as text; it is made once. */
   async signer(pkcs8) {
@@ -58,6 +69,10 @@ export const primitives: Primitives = {
     const key = await subtle.importKey('raw', bytes.slice(), 'AES-GCM', false, ['decrypt'])
     return new Uint8Array(await subtle.decrypt(gcm(sealing), key, sealed.slice()))
   },
+
+  hash: (name, message) => hashes[name](message),
+
+  hmac: (name, key, message) => hmac(hashes[name], key, message),
 }
 
 function gcm({ nonce, aad }: Omit<Sealing, 'key'>) {

@@ -1,5 +1,5 @@
 import { contexts, type DeviceList, inContext } from '@messageu/protocol/v3'
-import { sha512 } from '@noble/hashes/sha2.js'
+import { primitives } from '#primitives'
 import { compareBytes, sameBytes } from './bytes.ts'
 
 /** What two people compare to know that nobody stands between them. */
@@ -52,12 +52,12 @@ export function compareSafetyPayload(own: SafetyNumber, scanned: Uint8Array): 's
 }
 
 function fingerprint({ account, accountKey }: SafetyIdentity): Uint8Array {
-  let hash = sha512(inContext(contexts.safetyNumber, account, accountKey))
+  let hash = primitives.hash('sha512', inContext(contexts.safetyNumber, account, accountKey))
   const input = new Uint8Array(hash.length + accountKey.length)
   input.set(accountKey, hash.length)
   for (let round = 0; round < rounds; round++) {
     input.set(hash)
-    hash = sha512(input)
+    hash = primitives.hash('sha512', input)
   }
   return hash.slice(0, fingerprintBytes)
 }

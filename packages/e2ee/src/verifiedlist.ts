@@ -1,8 +1,8 @@
 import { ProtocolError } from '@messageu/protocol'
 import { continueList, type DeviceList, type Hash } from '@messageu/protocol/v3'
-import { sha256 } from '@noble/hashes/sha2.js'
 import { sameBytes } from './bytes.ts'
 import { IdentityError } from './errors.ts'
+import { sha256 } from './hash.ts'
 import { verifySignature } from './signing.ts'
 
 /** A device list of which every signature holds. Only `verifyList` and `continueVerified` make one. §4.3 */

@@ -44,6 +44,15 @@ describe('what Node does on its own and what WebCrypto does are the same', () =>
       }
     })
 
+  for (const name of ['sha256', 'sha512'] as const)
+    test(`${name}, alone and under keys of any length`, () => {
+      for (const text of [new Uint8Array(), message, randomBytes(70_000)]) {
+        assert.deepEqual(native.hash(name, text), everywhere.hash(name, text))
+        for (const key of [new Uint8Array(), randomBytes(32), randomBytes(200)])
+          assert.deepEqual(native.hmac(name, key, text), everywhere.hmac(name, key, text))
+      }
+    })
+
   test('what is refused: another key, nonce, text or tag, and a tag that was cut off', async () => {
     const sealing = { key: randomBytes(16), nonce: randomBytes(12), aad: randomBytes(9) }
     const sealed = await native.encrypt(sealing, message)

@@ -6,10 +6,9 @@ import {
   finishLinking,
   MemoryStore,
   register,
-  systemClock,
   systemRandom,
 } from '@messageu/client'
-import { nodeTransport } from '@messageu/client/node'
+import { nodeWorld } from '@messageu/client/node'
 import { newWords } from '@messageu/e2ee'
 import { parseLink } from '@messageu/protocol/v3'
 import { unlessAborted } from '../interrupt.ts'
@@ -18,7 +17,7 @@ import { linesOf } from '../v3/arrival-lines.ts'
 import { Labels } from '../v3/labels.ts'
 import { screenOf } from './screen.ts'
 
-const world = { transport: nodeTransport(), clock: systemClock, random: systemRandom }
+const world = nodeWorld()
 /** No step of the demo takes that long. */
 const stepMs = 30_000
 /** A conversation that nobody can go on with is begun anew after a second, instead of a minute. */

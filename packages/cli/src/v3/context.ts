@@ -1,16 +1,6 @@
 import { existsSync } from 'node:fs'
-import {
-  type AccountRow,
-  Client,
-  ClientError,
-  Reader,
-  type SessionEvent,
-  systemClock,
-  systemRandom,
-  type World,
-  whoAmI,
-} from '@messageu/client'
-import { nodeTransport, openProfile, type Profile } from '@messageu/client/node'
+import { type AccountRow, Client, ClientError, Reader, type SessionEvent, type World, whoAmI } from '@messageu/client'
+import { nodeWorld, openProfile, type Profile } from '@messageu/client/node'
 import { notice, type Output } from '../output.ts'
 import { alarmSentences } from './alarm-sentences.ts'
 
@@ -23,8 +13,7 @@ export interface Context {
   readonly world: World
 }
 
-/** This machine's network, clock and randomness. */
-export const machine: World = { transport: nodeTransport(), clock: systemClock, random: systemRandom }
+export const machine: World = nodeWorld()
 
 /** The account that lives in the profile. */
 export async function accountIn(folder: string): Promise<AccountRow> {

@@ -74,7 +74,7 @@ export class Lists {
     const before = await this.newest(store, account)
     const knew = await isAlarmed(store, account)
     try {
-      const list = await readList(source, account, { signal, ...(told && { told }) })
+      const list = await readList(source, account, { signal, known: before, ...(told && { told }) })
       this.#keep(list)
       await noteList(store, { before, list, at: this.#clock.nowMs() })
       this.#told()

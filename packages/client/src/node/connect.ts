@@ -1,8 +1,7 @@
 import type { Secret } from '@messageu/e2ee'
-import { systemClock, systemRandom } from '../clock.ts'
 import { Client, type ClientOptions } from '../messaging/client.ts'
 import { openProfile } from './profile.ts'
-import { nodeTransport } from './transport.ts'
+import { nodeWorld } from './world.ts'
 
 export interface ConnectOptions extends Omit<ClientOptions, 'store' | 'world' | 'owned'> {
   /** The folder of the profile: nobody else uses it while the client is open. */
@@ -13,6 +12,5 @@ export interface ConnectOptions extends Omit<ClientOptions, 'store' | 'world' | 
 /** The device that lives in a folder, at its server. Throws what `openProfile` and `Client.connect` throw. */
 export async function connect({ profile: folder, passphrase, ...options }: ConnectOptions): Promise<Client> {
   const profile = await openProfile(folder, passphrase === undefined ? {} : { passphrase })
-  const world = { transport: nodeTransport(), clock: systemClock, random: systemRandom }
-  return Client.connect({ ...options, store: profile.store, world, owned: profile })
+  return Client.connect({ ...options, store: profile.store, world: nodeWorld(), owned: profile })
 }

@@ -45,7 +45,7 @@ type Wrapped = Extract<Protection, { kind: 'passphrase' }>['body']
  * of the SHA-256 of all that: so that a wrong passphrase can be told from a damaged file.
  */
 export async function readKeyFile(file: string, passphrase: Secret | undefined): Promise<Secret | undefined> {
-  const bytes = await readPrivateFile(file, { max: 2 + Protection.max + checksumBytes })
+  const bytes = readPrivateFile(file, { max: 2 + Protection.max + checksumBytes })
   if (bytes === undefined) return undefined
   const protection = parse(file, bytes)
   if (protection.kind === 'none') {
@@ -63,7 +63,7 @@ export async function writeKeyFile(file: string, key: Secret, passphrase: Secret
       ? { kind: 'none', body: { key: key.reveal() } }
       : { kind: 'passphrase', body: await wrap(key, passphrase) }
   const content = Buffer.concat([encode(u16, format), encode(Protection, protection)])
-  await replacePrivateFile(file, Buffer.concat([content, checksumOf(content)]))
+  replacePrivateFile(file, Buffer.concat([content, checksumOf(content)]))
 }
 
 function parse(file: string, bytes: Uint8Array): Protection {

@@ -1,17 +1,30 @@
 import { randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, rename, unlink } from 'node:fs/promises'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { ClientError } from '../errors.ts'
+
+// Small files, and few: a thread that waits for each of them would cost more than it saves.
 
 /** Windows has no such flag; there a link needs the rights of an administrator. */
 const noFollow = constants.O_NOFOLLOW ?? 0
 const hasModes = process.platform !== 'win32'
 
 /** A folder of ours alone: made 0700, and neither a link nor a folder that others may write to. */
-export async function makePrivateFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const found = await statusOf(folder)
+export function makePrivateFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const found = statusOf(folder)
   if (!found?.isDirectory()) throw insecure(`${folder} is not a folder, or a link to one`)
   const { mode, uid } = found
   const isOurs = process.getuid === undefined || uid === process.getuid()
@@ -19,45 +32,45 @@ export async function makePrivateFolder(folder: string): Promise<void> {
 }
 
 /** The bytes of a file that is ours alone; `undefined` where there is none. */
-export async function readPrivateFile(file: string, { max }: { max: number }): Promise<Uint8Array | undefined> {
-  await using handle = await openWithoutLink(file)
+export function readPrivateFile(file: string, { max }: { max: number }): Uint8Array | undefined {
+  using handle = openWithoutLink(file)
   if (handle === undefined) return undefined
-  const { size, mode } = await handle.stat()
+  const { size, mode } = fstatSync(handle.fd)
   if (hasModes && (mode & 0o077) !== 0) throw insecure(`others may read ${file}`)
   if (size > max) throw new ClientError('damaged', `${file} has ${size} bytes where at most ${max} can be right`)
-  return handle.readFile()
+  return readFileSync(handle.fd)
 }
 
 /**
  * A file of ours alone under this name, made where there is none. One that is there is not opened: closing it again would
  * take the locks that this process has on it.
  */
-export async function ensurePrivateFile(file: string): Promise<void> {
-  if (await mustBePrivate(file)) return
-  await using _made = await create(file)
-  await syncFolder(path.dirname(file))
+export function ensurePrivateFile(file: string): void {
+  if (mustBePrivate(file)) return
+  using _made = create(file)
+  syncFolder(path.dirname(file))
 }
 
 /** Puts `bytes` in place of the file in one step: a crash leaves the old content or the new one. */
-export async function replacePrivateFile(file: string, bytes: Uint8Array): Promise<void> {
+export function replacePrivateFile(file: string, bytes: Uint8Array): void {
   const draft = `${file}.${randomBytes(8).toString('hex')}.new`
   try {
     {
-      await using handle = await create(draft)
-      await handle.writeFile(bytes)
-      await handle.sync()
+      using handle = create(draft)
+      writeFileSync(handle.fd, bytes)
+      fsyncSync(handle.fd)
     }
-    await rename(draft, file)
+    renameSync(draft, file)
   } catch (error) {
-    await unlink(draft).catch(() => {}) // it may never have been made; why it failed is what counts
+    removeIfThere(draft)
     throw cannotStore(file, error)
   }
-  await syncFolder(path.dirname(file))
+  syncFolder(path.dirname(file))
 }
 
 /** Whether there is a file; throws where it is not a file, or not for us alone. */
-export async function mustBePrivate(file: string): Promise<boolean> {
-  const found = await statusOf(file)
+export function mustBePrivate(file: string): boolean {
+  const found = statusOf(file)
   if (found === undefined) return false
   if (!found.isFile()) throw insecure(`${file} is not a regular file`)
   if (hasModes && (found.mode & 0o077) !== 0) throw insecure(`others may read ${file}`)
@@ -69,40 +82,52 @@ function cannotStore(file: string, cause: unknown): ClientError {
   return new ClientError('cannot-store', `cannot write ${file}: ${why}`, { cause })
 }
 
-function create(file: string): Promise<FileHandle> {
-  return open(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | noFollow, 0o600)
+interface Opened extends Disposable {
+  readonly fd: number
 }
 
-async function openWithoutLink(file: string): Promise<FileHandle | undefined> {
-  let handle: FileHandle
+function opened(file: string, flags: number, mode?: number): Opened {
+  const fd = openSync(file, flags, mode)
+  return { fd, [Symbol.dispose]: () => closeSync(fd) }
+}
+
+function create(file: string): Opened {
+  return opened(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | noFollow, 0o600)
+}
+
+function openWithoutLink(file: string): Opened | undefined {
+  let handle: Opened
   try {
     // without O_NONBLOCK, a pipe with this name would hold us for ever
-    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK | noFollow)
+    handle = opened(file, constants.O_RDONLY | constants.O_NONBLOCK | noFollow)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
     if (codeOf(error) === 'ELOOP') throw insecure(`${file} is a symbolic link`)
     throw error
   }
-  if ((await handle.stat()).isFile()) return handle
-  await handle.close()
+  if (fstatSync(handle.fd).isFile()) return handle
+  handle[Symbol.dispose]()
   throw insecure(`${file} is not a regular file`)
 }
 
-/** Of the name itself, not of what a link leads to. */
-async function statusOf(file: string) {
+function removeIfThere(file: string): void {
   try {
-    return await lstat(file)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
-    throw error
+    unlinkSync(file)
+  } catch {
+    // it may never have been made; why that failed is what counts
   }
 }
 
+/** Of the name itself, not of what a link leads to. */
+function statusOf(file: string) {
+  return lstatSync(file, { throwIfNoEntry: false })
+}
+
 /** Makes the names in a folder durable. */
-async function syncFolder(folder: string): Promise<void> {
+function syncFolder(folder: string): void {
   if (!hasModes) return // cannot be opened there
-  await using handle = await open(folder, constants.O_RDONLY)
-  await handle.sync()
+  using handle = opened(folder, constants.O_RDONLY)
+  fsyncSync(handle.fd)
 }
 
 function insecure(what: string): ClientError {

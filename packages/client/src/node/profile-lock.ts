@@ -10,11 +10,11 @@ import { damagedBy, isSqliteError, sqliteCodes } from './sqlite-errors.ts'
  * One process per profile. The lock is SQLite's, on a file of its own: the system frees it when the process ends, however
  * it ends, so it is never stale. Who holds it stands beside it, for the message to the second one.
  */
-export async function lockProfile(folder: string): Promise<Disposable> {
+export function lockProfile(folder: string): Disposable {
   const file = path.join(folder, 'lock')
   const owner = path.join(folder, 'owner')
-  await ensurePrivateFile(file)
-  await ensurePrivateFile(owner)
+  ensurePrivateFile(file)
+  ensurePrivateFile(owner)
   const database = new DatabaseSync(file)
   try {
     database.exec('PRAGMA journal_mode=MEMORY; PRAGMA busy_timeout=0; BEGIN EXCLUSIVE')

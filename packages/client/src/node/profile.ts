@@ -20,9 +20,9 @@ export interface Profile extends AsyncDisposable {
  * the mode of its files. Throws `in-use` with the owner, `passphrase-needed`, `wrong-passphrase`, `damaged`.
  */
 export async function openProfile(folder: string, { passphrase }: { passphrase?: Secret } = {}): Promise<Profile> {
-  await makePrivateFolder(folder)
+  makePrivateFolder(folder)
   await using opening = new AsyncDisposableStack()
-  opening.use(await lockProfile(folder))
+  opening.use(lockProfile(folder))
   const keyFile = path.join(folder, 'profile.key')
   const storeFile = path.join(folder, 'profile.db')
   const key = (await readKeyFile(keyFile, passphrase)) ?? (await beginProfile(keyFile, storeFile, passphrase))
@@ -36,7 +36,7 @@ export async function openProfile(folder: string, { passphrase }: { passphrase?:
 }
 
 async function beginProfile(keyFile: string, storeFile: string, passphrase: Secret | undefined): Promise<Secret> {
-  if (await mustBePrivate(storeFile))
+  if (mustBePrivate(storeFile))
     throw new ClientError('damaged', `${keyFile} is gone, and nothing else opens ${storeFile}`)
   const key = new Secret(randomBytes(32))
   await writeKeyFile(keyFile, key, passphrase)

@@ -53,8 +53,8 @@ export class SqliteStore implements Store {
 
   /** Throws `damaged` for a file that is not as it was left, and for a key that does not fit. Nothing is repaired. */
   static async open(file: string, key: Secret): Promise<SqliteStore> {
-    await ensurePrivateFile(file)
-    for (const beside of ['-wal', '-shm', '-journal']) await mustBePrivate(`${file}${beside}`)
+    ensurePrivateFile(file)
+    for (const beside of ['-wal', '-shm', '-journal']) mustBePrivate(`${file}${beside}`)
     const database = new DatabaseSync(file)
     try {
       prepareFile(file, database)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import { authorityOf, type Hash, type Link, limits as protocol } from '@messageu/protocol/v3'
 import { isLoopback, type Security, socketUrl, usesTls } from '../addressing.ts'
 import { type Clock, systemClock } from '../clock.ts'
@@ -59,7 +59,8 @@ async function dialTls(
   { host, port, serverKey }: Link,
   { authorities, clock, signal }: { authorities: readonly string[] | undefined; clock: Clock; signal: AbortSignal },
 ): Promise<Dialled> {
-  const socket = connectTls({
+  const { connect } = await import('node:tls')
+  const socket = connect({
     host,
     port,
     ...(isIP(host) === 0 && { servername: host }),

@@ -1,7 +1,5 @@
 import { decode } from '@messageu/protocol'
 import { PublicKey, Signature } from '@messageu/protocol/v3'
-import { expand, extract } from '@noble/hashes/hkdf.js'
-import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import {
   type CiphersuiteImpl,
   type CiphersuiteName,
@@ -10,7 +8,8 @@ import {
   type Hash,
   type Kdf,
 } from 'ts-mls'
-import { primitives } from '#primitives'
+import { type HashName, primitives } from '#primitives'
+import { joined } from '../bytes.ts'
 import { Secret, seedBytes } from '../secret.ts'
 import { type SigningKey, signingKey, verifySignature } from '../signing.ts'
 import type { Suite } from './suites.ts'
@@ -19,7 +18,7 @@ const names: Readonly<Record<Suite, CiphersuiteName>> = {
   x25519: 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519',
   'x-wing': 'MLS_256_XWING_AES256GCM_SHA512_Ed25519',
 }
-const hashes = { x25519: sha256, 'x-wing': sha512 }
+const hashes = { x25519: { name: 'sha256', bytes: 32 }, 'x-wing': { name: 'sha512', bytes: 64 } } as const
 
 /** The suites as the engine calls them. */
 export const engineNames: readonly CiphersuiteName[] = Object.values(names)
@@ -41,20 +40,36 @@ export function cryptoOf(suite: Suite): Promise<CiphersuiteImpl> {
   return loading
 }
 
-// A message takes six derivations of a few bytes each, and a commit hashes every node of the tree. WebCrypto hands each
-// of them to another thread and back, which costs ten times what is to be done.
+// A message takes six derivations of a few bytes each, and a commit hashes every node of the tree. The engine would have
+// WebCrypto do them, one by one.
 
+/** HKDF, RFC 5869 */
 function kdfOf(suite: Suite): Kdf {
-  const hash = hashes[suite]
+  const { name, bytes } = hashes[suite]
   return {
-    size: hash.outputLen,
-    extract: async (salt, ikm) => extract(hash, ikm, salt),
-    expand: async (key, info, length) => expand(hash, key, info, length),
+    size: bytes,
+    extract: async (salt, ikm) => primitives.hmac(name, salt, ikm),
+    expand: async (key, info, length) => expand(name, key, { info, length, step: bytes }),
   }
 }
 
+function expand(
+  hash: HashName,
+  key: Uint8Array,
+  { info, length, step }: { info: Uint8Array; length: number; step: number },
+): Uint8Array {
+  if (length > 255 * step) throw new Error('HKDF gives at most 255 times its hash')
+  const expanded = new Uint8Array(length)
+  let block = new Uint8Array()
+  for (let at = 0, count = 1; at < length; at += step, count++) {
+    block = Uint8Array.from(primitives.hmac(hash, key, joined(block, info, Uint8Array.of(count))))
+    expanded.set(block.subarray(0, length - at), at)
+  }
+  return expanded
+}
+
 function digestOf(suite: Suite): Hash['digest'] {
-  return async (data) => hashes[suite](data)
+  return async (data) => primitives.hash(hashes[suite].name, data)
 }
 
 const aead: Pick<CiphersuiteImpl['hpke'], 'encryptAead' | 'decryptAead'> = {

@@ -11,8 +11,8 @@ import {
   SendId,
   Signature,
 } from '@messageu/protocol/v3'
-import { sha256 } from '@noble/hashes/sha2.js'
-import { compareBytes } from '../bytes.ts'
+import { compareBytes, joined } from '../bytes.ts'
+import { sha256 } from '../hash.ts'
 import { limits } from './limits.ts'
 
 // What all members of a conversation share, byte by byte. Whether a commit is valid depends on nothing else.
@@ -81,9 +81,7 @@ export const Lifetime = struct({ notBefore: u64, notAfter: u64 })
 export type Lifetime = Infer<typeof Lifetime>
 
 export function hashOf(...parts: readonly Uint8Array[]): Hash {
-  const hash = sha256.create()
-  for (const part of parts) hash.update(part)
-  return decode(Hash, hash.digest())
+  return decode(Hash, sha256(joined(...parts)))
 }
 
 // Request keys sign two things in a conversation; the first byte keeps them apart.

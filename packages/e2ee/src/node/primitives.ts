@@ -1,12 +1,15 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHmac,
   createPrivateKey,
   createPublicKey,
+  hash,
   type KeyObject,
   sign,
   verify,
 } from 'node:crypto'
+import { joined } from '../bytes.ts'
 import type { Primitives } from '../primitives.ts'
 
 const tagBytes = 16
@@ -45,6 +48,10 @@ export const primitives: Primitives = {
     decipher.setAuthTag(sealed.subarray(-tagBytes))
     return joined(decipher.update(sealed.subarray(0, -tagBytes)), decipher.final())
   },
+
+  hash: (name, message) => joined(hash(name, message, 'buffer')),
+
+  hmac: (name, key, message) => joined(createHmac(name, key).update(message).digest()),
 }
 
 /** In the order in which they came. */
@@ -65,15 +72,4 @@ function verifyingKey(publicKey: Uint8Array): KeyObject {
 
 function algorithmOf(key: Uint8Array): 'aes-128-gcm' | 'aes-256-gcm' {
   return key.length === 16 ? 'aes-128-gcm' : 'aes-256-gcm'
-}
-
-/** In memory of its own: Node's small buffers share theirs with others. */
-function joined(...parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
 }

@@ -24,9 +24,14 @@ const scripts = [
   ['Malayalam'], ['Myanmar'], ['Oriya'], ['Sinhala'], ['Tamil'], ['Telugu'], ['Thaana'], ['Thai'], ['Tibetan'],
 ].map((together) => together.map((script) => `\\p{Script_Extensions=${script}}`).join(''))
 
-const writingSystems = [...alphabets, ...scripts].map(
-  (letters) => new RegExp(`^[${letters}\\p{Script=Inherited}0-9\\-._ ']*$`, 'u'),
-)
+/** Each expression is made when a name has come as far as it: all of them take longer than a short program has. */
+const writingSystems = [...alphabets, ...scripts].map((letters) => {
+  let system: RegExp | undefined
+  return (text: string): boolean => {
+    system ??= new RegExp(`^[${letters}\\p{Script=Inherited}0-9\\-._ ']*$`, 'u')
+    return system.test(text)
+  }
+})
 
 /** Marks without which a letter is read as the same one. In other scripts a mark is a sound of its own. */
 const accents = /[[\p{Script=Inherited}\p{Script=Hebrew}\p{Script=Arabic}]&&\p{M}]/gv
@@ -86,7 +91,7 @@ export function accountName(text: string): AccountName {
   if (text.normalize('NFC') !== text) throw badName('a name is written in normalisation form C')
   if (!shape.test(text)) throw badName("a name is letters and digits, with single - . _ ' or blanks between them")
   if (hidden.test(text)) throw badName('a name has no letters that cannot be seen')
-  if (!writingSystems.some((system) => system.test(text))) throw badName('a name keeps to one script in common use')
+  if (!writingSystems.some((isIn) => isIn(text))) throw badName('a name keeps to one script in common use')
   return text as AccountName // the only cast to AccountName
 }
 
