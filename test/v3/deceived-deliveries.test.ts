@@ -141,6 +141,8 @@ describe('S18: what a server can tell from what a program does', () => {
     await using people = await Deceived.start('alice', 'bob')
     await people.say('alice', 'bob', 'first')
     await people.hear('bob')
+    await people.say('bob', 'alice', 'second') // whoever has said something has keys of its own
+    await people.hear('alice')
     const bob = await people.deviceOf('bob')
     const answers: (readonly string[])[] = []
     for (const fromEnd of [1, 40, 400]) {

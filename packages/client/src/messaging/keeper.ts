@@ -11,7 +11,7 @@ import { type Desk, rowOf, type Wait } from './desk.ts'
 import { isNothing, split } from './duties.ts'
 import { explainGaps } from './gaps-out.ts'
 import { gather } from './gathering.ts'
-import { update } from './healing.ts'
+import { Newcomer, update } from './healing.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { compareEpoch, mayRenewInMs, mend } from './mending.ts'
 import { keepPackages } from './packages.ts'
@@ -35,6 +35,7 @@ interface Appointment {
 export class Keeper implements AsyncDisposable {
   readonly #desk: Desk
   readonly #sending: Sending
+  readonly #newcomer: Newcomer
   readonly #scope = new AbortController()
   readonly #wait: Wait = { signal: this.#scope.signal }
   /** Conversations to look at, by their ids as text. */
@@ -53,6 +54,7 @@ export class Keeper implements AsyncDisposable {
   constructor(desk: Desk, sending: Sending) {
     this.#desk = desk
     this.#sending = sending
+    this.#newcomer = new Newcomer(desk)
   }
 
   /** A session is open: whatever was missed is looked for. */
@@ -256,11 +258,13 @@ export class Keeper implements AsyncDisposable {
     await perform(this.#desk, conversation, own, this.#wait)
     // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
     if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#wait)
-    const dutyMs = isNothing(others) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
-    if (dutyMs !== 0) return earlier(askAgainMs, dutyMs)
-    this.#forgetDuty(conversation)
-    await perform(this.#desk, conversation, others, this.#wait)
-    return askAgainMs
+    let dutyMs = isNothing(others) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
+    if (dutyMs === 0) {
+      dutyMs = this.#forgetDuty(conversation)
+      await perform(this.#desk, conversation, others, this.#wait)
+    }
+    const keysMs = await this.#newcomer.tend(conversation, this.#wait)
+    return earlier(earlier(askAgainMs, dutyMs), keysMs)
   }
 
   /** Whoever is concerned goes first; the others wait for a while that each has thrown for itself. CONVERSATIONS D 2 */

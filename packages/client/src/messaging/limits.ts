@@ -25,6 +25,12 @@ export const messagingLimits = {
   /** CONVERSATIONS D 5: an update of the own leaf after so many messages, or so long after the last. */
   messagesPerUpdate: 100,
   updateMs: 7 * 86_400_000,
+  /** How long a message waits for the update in front of it, and for how long none is tried after one that failed. */
+  updateWaitMs: 10_000,
+  updateRetryMs: 60_000,
+  /** CONVERSATIONS D 5: within this for so many devices, whoever was brought in and says nothing updates its leaf. */
+  newcomerDelayMs: 10 * 60_000,
+  newcomersPerDelay: 50,
   /** CONVERSATIONS D 2: how long others wait before they do what a device list demands. */
   dutyDelayMinMs: 10_000,
   dutyDelayMaxMs: 60_000,

@@ -74,6 +74,9 @@ export interface Range {
 const Gap = struct({ from: u64, through: u64, since: u64 })
 export type Gap = Infer<typeof Gap>
 
+/** In place of the time of an update, and long ago: the own leaf has the keys of the key package by which it came. */
+export const asPublished = 0
+
 export const conversationRow = {
   table: 'conversations',
   codec: struct({
@@ -97,7 +100,7 @@ export const conversationRow = {
     transcript: Transcript,
     /** Sequences that were never delivered and not explained yet. */
     gaps: list(Gap, { max: limits.gapsMax }),
-    /** One's own messages since the last update of the own leaf, and when that was. CONVERSATIONS D 5 */
+    /** One's own messages since the last update of the own leaf, and when that was, or `asPublished`. CONVERSATIONS D 5 */
     sentSinceUpdate: u32,
     updatedAt: u64,
     /** Whether somebody has to have looked at who is there before anything is sent. CONVERSATIONS D 3 */

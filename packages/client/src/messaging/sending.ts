@@ -5,7 +5,8 @@ import type { Outcome, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { gather } from './gathering.ts'
-import { isUpdateDue, update } from './healing.ts'
+import { isUpdateDue, replacedKeysInTime } from './healing.ts'
+import { messagingLimits as limits } from './limits.ts'
 import { compareEpoch, mend } from './mending.ts'
 import type { ConversationRow } from './rows.ts'
 import { draftMessage } from './sender.ts'
@@ -18,6 +19,8 @@ export class Sending {
   readonly #compared = new Map<string, number>()
   /** Messages of this session since the last update of the own leaf. */
   readonly #posted = new Map<string, { readonly updatedAt: number; readonly count: number }>()
+  /** Before then no further update is tried, by the clock that never jumps. */
+  readonly #updatableMs = new Map<string, number>()
   /** When all that was posted before has had its turn, by conversation. Never rejects. */
   readonly #turns = new Map<string, Promise<void>>()
 
@@ -83,9 +86,18 @@ export class Sending {
       await perform(desk, conversation, { delisted, departed, missing: [] }, wait)
       this.#compared.set(name, (await rowOf(desk, conversation))?.epoch ?? 0)
     }
-    if (!isUpdateDue(row, { sinceUpdate: this.#sinceUpdate(row), nowMs: desk.clock.nowMs() })) return
-    await update(desk, conversation, wait)
-    this.#posted.delete(name)
+    if (isUpdateDue(row, { sinceUpdate: this.#sinceUpdate(row), nowMs: desk.clock.nowMs() }))
+      await this.#replaceKeys(row, wait)
+  }
+
+  /** Where that has just failed, messages go out without for a while. */
+  async #replaceKeys(row: ConversationRow, wait: Wait): Promise<void> {
+    const { clock } = this.#desk
+    const name = toBase64url(row.conversation)
+    if (clock.monotonicMs() < (this.#updatableMs.get(name) ?? 0)) return
+    this.#updatableMs.delete(name)
+    if (await replacedKeysInTime(this.#desk, row, wait)) this.#posted.delete(name)
+    else this.#updatableMs.set(name, clock.monotonicMs() + limits.updateRetryMs)
   }
 
   /** Messages since the last update, those included that have no answer yet. The one to come is counted. */

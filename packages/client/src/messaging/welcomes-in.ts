@@ -16,7 +16,7 @@ import { dropRow, getRow, putRow } from '../rows.ts'
 import { enter } from './commits-in.ts'
 import { noteDirect } from './directs.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { type ConversationRow, type PackageRow, packageRow } from './rows.ts'
+import { asPublished, type ConversationRow, type PackageRow, packageRow } from './rows.ts'
 import type { Work } from './work.ts'
 
 /** Somebody brings this device into a conversation. Whoever the user does not know brings a request. CONVERSATIONS C 11 */
@@ -44,7 +44,7 @@ export async function takeWelcome(
   const received = Math.max(row.received, delivery.sequence)
   const welcomes = [...row.welcomes, joined.welcome].slice(-limits.welcomesRemembered)
   const taken = await noteDirect(work, { ...row, kind: shown.kind, standing, received, welcomes, awaited: [] }, shown)
-  const entered = enter(taken, shown, { sequence: delivery.sequence, keysSince: undefined })
+  const entered = enter(taken, shown, { sequence: delivery.sequence, keysSince: asPublished })
   const { conversation, generation } = shown
   await work.record(
     entered,
@@ -91,7 +91,6 @@ async function join(
   return again.kind === 'needs' ? refusal('list', 'the server does not have the device lists of the members') : again
 }
 
-/** Told once for each reason that a user can do something about; a Welcome that comes twice is nothing. */
 /**
  * Others have gone on since, and only the newest tree is kept: the device takes its place by itself, from outside.
  * Protocol 3 §6.7
@@ -107,6 +106,7 @@ async function waitForPlace(
   work.put({ ...row, standing, received: Math.max(row.received, sequence) })
 }
 
+/** Told once for each reason that a user can do something about; a Welcome that comes twice is nothing. */
 async function refuse(
   work: Work,
   { conversation }: Delivery,

@@ -55,8 +55,8 @@ describe('C13: commits that cannot be applied', () => {
     const { people, group } = await team(world)
     const [, bob] = people
     assert.ok(bob)
+    await bob.sayTo(group, 'before')
     const { stop } = spoil(world.server, bob.identity.device, ['commit', 'groupInfo'])
-    await bob.client.sendTo(group, { text: 'before' }, { signal: never })
     world.clock.jump(8 * 86_400_000)
     bob.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
     await world.pass(2_000)

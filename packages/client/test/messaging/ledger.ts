@@ -30,6 +30,13 @@ interface Placed {
   readonly to: readonly string[]
 }
 
+/** The tree of a commit that has brought devices in. */
+interface WelcomeTree {
+  readonly treeHash: Hash
+  readonly tree: Uint8Array
+  readonly devices: readonly DeviceId[]
+}
+
 /** Who is asking: a device, and the account whose list it is on. */
 export interface Asking {
   readonly device: DeviceId
@@ -58,7 +65,8 @@ export class Ledger {
   #tree: Uint8Array = new Uint8Array()
   readonly #log: Placed[] = []
   readonly #expired = new Set<string>()
-  /** One tree is kept, as a good server does. */
+  /** Older ones than the newest, for Welcomes. */
+  #welcomeTrees: WelcomeTree[] = []
   readonly #ownerOf: OwnerOf
 
   constructor(
@@ -94,6 +102,7 @@ export class Ledger {
     for (const account of this.left) other.left.add(account)
     other.#groupInfo = this.#groupInfo
     other.#tree = this.#tree
+    other.#welcomeTrees = this.#welcomeTrees
     other.#log.push(...this.#log)
     for (const each of this.#expired) other.#expired.add(each)
     return other
@@ -119,8 +128,10 @@ export class Ledger {
   }
 
   tree(treeHash: Hash): Uint8Array {
-    if (this.#tree.length === 0 || !same(treeHash, this.#treeHash())) throw notPermitted('that tree is gone')
-    return this.#tree
+    if (this.#tree.length > 0 && same(treeHash, this.#treeHash())) return this.#tree
+    const kept = this.#welcomeTrees.find((each) => same(each.treeHash, treeHash))
+    if (kept === undefined) throw notPermitted('that tree is gone')
+    return kept.tree
   }
 
   mustTakePart({ account }: Asking): void {
@@ -139,8 +150,15 @@ export class Ledger {
     )
   }
 
-  /** What goes out by an accepted commit: the Welcomes first. */
-  commit(asking: Asking, request: Commit, at: number): Addressed[] {
+  /**
+   * What goes out by an accepted commit: the Welcomes first. The trees of Welcomes that still wait for somebody are kept.
+   * Protocol 3 §6.7
+   */
+  commit(
+    asking: Asking,
+    request: Commit,
+    { at, isWelcomed }: { at: number; isWelcomed: (device: DeviceId) => boolean },
+  ): Addressed[] {
     const { generation, epoch, roster, groupInfo, tree, welcomes, commit, id } = request
     const { device, account } = asking
     this.#mustBeGeneration(generation)
@@ -157,6 +175,8 @@ export class Ledger {
     this.#tree = tree
     for (const each of added) this.left.delete(toBase64url(this.#ownerOf(each) ?? each))
     const treeHash = this.#treeHash()
+    this.#welcomeTrees = this.#welcomeTrees.filter(({ devices }) => devices.some(isWelcomed))
+    if (added.length > 0) this.#welcomeTrees.push({ treeHash, tree, devices: added })
     const arriving = welcomes.flatMap(({ devices, welcome }) =>
       devices.map((to) => ({
         to,
@@ -192,6 +212,7 @@ export class Ledger {
     this.roster = [device]
     this.#groupInfo = new Uint8Array()
     this.#tree = new Uint8Array()
+    this.#welcomeTrees = []
     return { conversation: this.conversation, generation, isNew: true }
   }
 

@@ -219,7 +219,8 @@ export class MessagingServer extends FakeServer {
         if (this.#isShutOut(asking.account, account)) throw notPermitted('no such device')
         if (ledger.kind === 'group') this.#introduce(asking.account, account, request.conversation)
       }
-      return ledger.commit(asking, request, at)
+      const isWelcomed = (to: DeviceId): boolean => this.mailbox(to).waiting.some(({ kind }) => kind === 'welcome')
+      return ledger.commit(asking, request, { at, isWelcomed })
     })
   }
 

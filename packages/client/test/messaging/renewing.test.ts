@@ -24,9 +24,9 @@ async function brokenTeam(world: MessagingWorld): Promise<Team> {
   const [alice, bob, carol, dave] = await world.people('alice', 'bob', 'carol', 'dave')
   await world.acquaint(alice, bob, carol, dave)
   const group = await world.group(alice, 'team', bob, carol, dave)
+  await dave.sayTo(group, 'before')
   const healthy = world.server.copy()
   const { stop } = spoil(world.server, dave.identity.device, ['commit', 'groupInfo'])
-  await dave.client.sendTo(group, { text: 'before' }, { signal: never })
   world.clock.jump(8 * 86_400_000) // keys are renewed before the next message, by a commit
   dave.client.sendTo(group, { text: 'never' }, { signal: never }).catch(() => {})
   await world.pass(1_000)
