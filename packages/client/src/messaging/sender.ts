@@ -34,14 +34,18 @@ export function senderOf(store: Store, tools: Tools): Sender {
   }
 }
 
-/** Seals content for where the conversation is now, as this send. Nothing while not everybody is there who ought to be. */
+/**
+ * Seals content for where the conversation is now, as this send. Nothing while not everybody is there who ought to be, or
+ * this device has to find its way back first.
+ */
 export async function draftMessage(
   work: Work,
   conversation: ConversationId,
   { place, content }: { place: Place; content: Content },
 ): Promise<Draft | undefined> {
   const row = await work.conversation(conversation)
-  if (row === undefined || row.standing.kind !== 'active') throw notHere()
+  if (row?.standing.kind === 'stuck' || row?.standing.kind === 'waiting') return undefined
+  if (row?.standing.kind !== 'active') throw notHere()
   if (row.awaited.length > 0) return undefined
   const { epoch, sealed, authored } = await sealNow(work, row, { place, content })
   const draft = { conversation, id: place.id, content: encodeContent(content), authored, sealed: sealedHash(sealed) }

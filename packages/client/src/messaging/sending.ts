@@ -45,11 +45,11 @@ export class Sending {
       try {
         return await desk.session.submit(async (place, rows) => {
           const draft = await draftMessage(look(desk, rows), conversation, { place, content })
-          if (draft === undefined) throw new NotGathered()
+          if (draft === undefined) throw new NotReady()
           return draft
         }, wait)
       } catch (error) {
-        if (!(error instanceof NotGathered)) throw error
+        if (!(error instanceof NotReady)) throw error
       }
     }
   }
@@ -66,13 +66,26 @@ export class Sending {
     await turn
   }
 
+  /** What this device loses its place by while it gets ready is mended, and it gets ready again. */
+  async #ready(conversation: ConversationId, wait: Wait): Promise<void> {
+    for (;;) {
+      const row = await activeRow(this.#desk, conversation, wait)
+      try {
+        return await this.#prepare(row, wait)
+      } catch (error) {
+        if (!(error instanceof ClientError) || error.reason !== 'not-a-member') throw error
+        if ((await rowOf(this.#desk, conversation))?.standing.kind === 'active') throw error
+      }
+    }
+  }
+
   /**
    * Nothing is sealed for a device that its account has taken off, nor by keys that are older than they may be.
    * CONVERSATIONS C 4, D 5
    */
-  async #ready(conversation: ConversationId, wait: Wait): Promise<void> {
+  async #prepare(row: ConversationRow, wait: Wait): Promise<void> {
     const desk = this.#desk
-    const row = await activeRow(desk, conversation, wait)
+    const { conversation } = row
     if (row.isUnseen)
       throw new ClientError(
         'unseen',
@@ -110,8 +123,8 @@ export class Sending {
   }
 }
 
-/** It was begun anew since it was ready. Never leaves this file. */
-class NotGathered extends Error {}
+/** It was begun anew since it was ready, or this device has lost its place. Never leaves this file. */
+class NotReady extends Error {}
 
 /** Whatever keeps this device from its place is mended first, as far as it can be. */
 async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): Promise<ConversationRow> {

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { decode, encode } from '@messageu/protocol'
-import { type ConversationId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
+import type { ConversationId } from '@messageu/protocol/v3'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
-import { flipped, spoil } from './spoiling.ts'
+import { altered, spoil } from './spoiling.ts'
 
 async function team(world: MessagingWorld): Promise<{ people: readonly Device[]; group: ConversationId }> {
   const people = await world.people('alice', 'bob', 'carol', 'dave')
@@ -107,9 +106,3 @@ describe('C13: commits that cannot be applied', () => {
     await talk(people, group)
   })
 })
-
-function altered(parts: Partial<Delivery>): Partial<Delivery> {
-  if (parts.sealed === undefined) return parts
-  const delivered = decode(DeliveredCommit, parts.sealed)
-  return { ...parts, sealed: encode(DeliveredCommit, { ...delivered, commit: flipped(delivered.commit) }) }
-}

@@ -5,6 +5,7 @@ import { messagingLimits as limits } from '../../src/messaging/limits.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
+import { altered } from './spoiling.ts'
 
 /** Commits of a device in a conversation that the server has accepted. */
 function commitsOf(world: MessagingWorld, { identity }: Device, conversation: ConversationId): number {
@@ -132,6 +133,23 @@ describe('a device gives its leaf new keys', () => {
     const began = world.clock.monotonicMs()
     await bob.sayTo(team, 'all the same')
     assert.ok(world.clock.monotonicMs() - began < limits.placeMs)
+    assert.deepEqual(alice.heard, ['all the same'])
+  })
+
+  test('and says what it had to say also where it is stuck by that, once it has found its way back', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const team = await world.group(alice, 'team', bob)
+    let isAltered = false
+    world.server.twist = (to, parts) => {
+      if (isAltered || parts.kind !== 'commit' || !same(to, bob.identity.device)) return [parts]
+      isAltered = true
+      return [altered(parts)]
+    }
+    await bob.sayTo(team, 'all the same')
+    assert.equal(bob.told('stuck').length, 1)
+    assert.equal(bob.told('rejoined').length, 1)
     assert.deepEqual(alice.heard, ['all the same'])
   })
 

@@ -1,4 +1,5 @@
-import type { DeviceId } from '@messageu/protocol/v3'
+import { decode, encode } from '@messageu/protocol'
+import { DeliveredCommit, type Delivery, type DeviceId } from '@messageu/protocol/v3'
 import { same } from './ledger.ts'
 import type { MessagingServer } from './messaging-server.ts'
 
@@ -24,4 +25,11 @@ export function flipped(bytes: Uint8Array, at: number = bytes.length - 1): Uint8
   const other = bytes.slice()
   other[at] = (other[at] ?? 0) ^ 1
   return other
+}
+
+/** The same delivery, with another commit in it than was sent. */
+export function altered(parts: Partial<Delivery>): Partial<Delivery> {
+  if (parts.sealed === undefined) return parts
+  const delivered = decode(DeliveredCommit, parts.sealed)
+  return { ...parts, sealed: encode(DeliveredCommit, { ...delivered, commit: flipped(delivered.commit) }) }
 }
