@@ -126,7 +126,10 @@ suite('serve takes its settings', () => {
     { what: 'half a certificate', args: ['--tls-cert', 'x.pem'], says: /--tls-cert and --tls-key belong together/ },
     {
       what: 'a certificate that is not there',
-      args: ['--tls-cert', 'nowhere.pem', '--tls-key', 'nowhere.pem', '--port', '0', '--v2-port', '0'],
+      args: [
+        ...['--tls-cert', 'nowhere.pem', '--tls-key', 'nowhere.pem', '--link-host', 'chat.example'],
+        ...['--port', '0', '--v2-port', '0'],
+      ],
       says: /nowhere\.pem cannot be read/,
       touches: true,
     },
@@ -188,17 +191,17 @@ suite('serve takes its settings', () => {
 })
 
 suite('a server for others', () => {
-  const exposed = ['--host', '0.0.0.0', '--port', '0', '--link-host', 'localhost']
+  const exposed = ['--host', '0.0.0.0', '--port', '0', '--link-host', 'chat.example']
 
   test('speaks TLS under a certificate that the key in its link has issued', async () => {
     await using temporary = await temporaryFolder()
     await using server = await ServerProcess.start({ folder: temporary.of('data'), flags: exposed })
     const { http, link } = listening(server)
     const { serverKey, host, port } = parseLink(link)
-    assert.deepEqual({ host, port }, { host: 'localhost', port: http.port })
+    assert.deepEqual({ host, port }, { host: 'chat.example', port: http.port })
     const leaf = await certificateAt(http.port)
     assert(leaf.verify(ed25519(serverKey)))
-    assert.equal(leaf.checkHost('localhost'), 'localhost')
+    for (const name of ['chat.example', 'localhost']) assert.equal(leaf.checkHost(name), name)
   })
 
   test('needs invites, and gives the first one to whoever starts it, once', async () => {
@@ -218,7 +221,10 @@ suite('a server for others', () => {
     await server.until(() => server.out.includes('Ctrl-C'))
     server.child.kill('SIGTERM')
     await server.exited
-    assert.match(server.out, /Invite for the first person.*\n {2}messageu:\/\/localhost:\d+\/#[\w-]{43}\/[\w-]{22}\n/)
+    assert.match(
+      server.out,
+      /Invite for the first person.*\n {2}messageu:\/\/chat\.example:\d+\/#[\w-]{43}\/[\w-]{22}\n/,
+    )
     assert.doesNotMatch(server.out, /[\u2580\u2584\u2588]/)
   })
 

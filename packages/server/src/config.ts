@@ -80,7 +80,7 @@ export const settings = {
   'data':                     { kind: text,                 default: './messageu-data', help: 'folder that holds everything' },
   'host':                     { kind: text,                 default: '127.0.0.1',       help: 'address to listen on; anything but loopback exposes the server, with TLS' },
   'port':                     { kind: wholeNumber(0, 65535), default: 8470,             help: 'port for everything but version 2, 0 picks a free one' },
-  'link-host':                { kind: authority,            default: undefined,         help: 'host, and perhaps port, that links to this server name', unset: 'where it listens' },
+  'link-host':                { kind: authority,            default: undefined,         help: 'host, and perhaps port, that links to this server name; with TLS none of this machine alone', unset: 'where it listens' },
   'registration':             { kind: oneOf('open', 'invite', 'closed'), default: undefined, help: 'who may register: open, invite or closed', unset: 'open on loopback, invite elsewhere' },
   'directory':                { kind: yesNo,                default: undefined,         help: 'show everybody to everybody', unset: 'true on loopback, false elsewhere' },
   'quota':                    { kind: size,                 default: 2 ** 30,           help: 'what a new account may keep stored' },
@@ -184,11 +184,26 @@ function mustAgree(config: Config): void {
   const linkHost = config['link-host']
   if (linkHost !== undefined && !isExposed(config) && cert === undefined && !isLocalName(linkHost))
     throw new ConfigError(`${flagOf('link-host')} is ${linkHost}, but only this machine can reach ${config.host}`)
+  mustBeDialled(config)
   if (!config['behind-proxy']) return
   if (cert !== undefined)
     throw new ConfigError(`${flagOf('behind-proxy')} leaves TLS to the proxy: leave out ${flagOf('tls-cert')}`)
   if (linkHost === undefined)
     throw new ConfigError(`${flagOf('behind-proxy')} needs ${flagOf('link-host')}: the host that clients dial`)
+}
+
+/** Clients dial this machine's own names without TLS: a link with one does not lead to a server that speaks TLS. */
+function mustBeDialled(config: Config): void {
+  const speaksTls = config['tls-cert'] !== undefined || (isExposed(config) && !config['behind-proxy'])
+  const linkHost = config['link-host']
+  const dialled = linkHost ?? config.host
+  if (!speaksTls || !isLocalName(dialled)) return
+  const why = `this server speaks TLS, and clients dial ${dialled} without`
+  throw new ConfigError(
+    linkHost === undefined
+      ? `${flagOf('tls-cert')} needs ${flagOf('link-host')}, the host that clients dial: ${why}`
+      : `${flagOf('link-host')} is ${linkHost}, which leads nowhere: ${why}. Name the host by which other machines know this one`,
+  )
 }
 
 /** A value and where it was written. */

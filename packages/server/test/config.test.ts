@@ -134,6 +134,16 @@ suite('settings', () => {
       [{ 'tls-key': 'key.pem' }, /--tls-cert and --tls-key belong together/],
       [{ 'link-host': 'chat.example' }, /--link-host is chat\.example, but only this machine can reach 127/],
       [{ 'behind-proxy': 'true' }, /--behind-proxy needs --link-host/],
+      ...['localhost', 'localhost:8470', '127.0.0.1', '[::1]:8470'].map(
+        (host): [Partial<Record<SettingName, string>>, RegExp] => [
+          { host: '0.0.0.0', 'link-host': host },
+          /--link-host is .+, which leads nowhere: this server speaks TLS, and clients dial .+ without/,
+        ],
+      ),
+      [
+        { 'tls-cert': 'cert.pem', 'tls-key': 'key.pem' },
+        /--tls-cert needs --link-host.*clients dial 127\.0\.0\.1 without/,
+      ],
       [
         { 'behind-proxy': 'true', 'link-host': 'chat.example', 'tls-cert': 'cert.pem', 'tls-key': 'key.pem' },
         /--behind-proxy leaves TLS to the proxy/,
@@ -142,6 +152,8 @@ suite('settings', () => {
     for (const [flags, says] of contradictions)
       await assert.rejects(read({ flags }), (error) => error instanceof ConfigError && says.test(error.message))
     await read({ flags: { 'behind-proxy': 'true', 'link-host': 'chat.example' } })
+    await read({ flags: { host: '0.0.0.0', 'link-host': 'chat.example' } })
+    await read({ flags: { 'behind-proxy': 'true', 'link-host': 'localhost:8080' } })
     await read({ flags: { 'link-host': 'chat.example', 'tls-cert': 'cert.pem', 'tls-key': 'key.pem' } })
     for (const host of ['localhost', 'localhost:1', '127.0.0.1:1', '[::1]'])
       await read({ flags: { 'link-host': host } })
