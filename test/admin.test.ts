@@ -222,48 +222,49 @@ suite('backup and restore', () => {
 })
 
 suite('the people of a running server', () => {
-  test('come by an invite, are seen, get a quota, and are blocked', async () => {
-    await using temporary = await temporaryFolder()
-    const folder = temporary.of('data')
-    await using server = await ServerProcess.start({ folder, flags: ['--registration', 'invite'] })
-    const { adminInvite } = server.run.events.find(({ event }) => event === 'listening') as { adminInvite: string }
-    const register = (name: string, link: string) =>
-      run([
-        'register',
-        name,
-        '--server',
-        link,
-        '--words-file',
-        temporary.of(`${name}.words`),
-        '--data-dir',
-        temporary.of(name),
-      ])
-    const admin = (...args: string[]) => run(['admin', ...args, '--data', folder, '--json'])
+  for (const registration of ['invite', 'open'])
+    test(`come by an invite, are seen, get a quota, and are blocked, where registration is ${registration}`, async () => {
+      await using temporary = await temporaryFolder()
+      const folder = temporary.of('data')
+      await using server = await ServerProcess.start({ folder, flags: ['--registration', registration] })
+      const { adminInvite } = server.run.events.find(({ event }) => event === 'listening') as { adminInvite: string }
+      const register = (name: string, link: string) =>
+        run([
+          'register',
+          name,
+          '--server',
+          link,
+          '--words-file',
+          temporary.of(`${name}.words`),
+          '--data-dir',
+          temporary.of(name),
+        ])
+      const admin = (...args: string[]) => run(['admin', ...args, '--data', folder, '--json'])
 
-    const first = await register('alice', adminInvite)
-    assert.equal(first.exit.code, 0, first.err)
-    assert.notEqual((await register('mallory', adminInvite)).exit.code, 0, 'it was for one person')
-    const [invited] = (await admin('invite')).events
-    assert.equal(invited?.isAdmin, false)
-    assert.equal((await register('bob', String(invited?.link))).exit.code, 0)
+      const first = await register('alice', adminInvite)
+      assert.equal(first.exit.code, 0, first.err)
+      assert.notEqual((await register('mallory', adminInvite)).exit.code, 0, 'it was for one person')
+      const [invited] = (await admin('invite')).events
+      assert.equal(invited?.isAdmin, false)
+      assert.equal((await register('bob', String(invited?.link))).exit.code, 0)
 
-    const { events } = await admin('accounts')
-    assert.deepEqual(
-      events.map(({ name, isAdmin, isDisabled, devices }) => ({ name, isAdmin, isDisabled, devices })),
-      [
-        { name: 'alice', isAdmin: true, isDisabled: false, devices: 1 },
-        { name: 'bob', isAdmin: false, isDisabled: false, devices: 1 },
-      ],
-    )
-    assert.equal((await admin('quota', 'bob', '5MiB')).events[0]?.quotaBytes, 5 * 2 ** 20)
-    assert.equal((await admin('block', 'bob')).events[0]?.isDisabled, true)
-    assert.notEqual((await people(temporary.of('bob'))).exit.code, 0, 'bob gets no session')
-    assert.equal((await people(temporary.of('alice'))).exit.code, 0)
-    assert.equal((await admin('block', 'bob', '--undo')).events[0]?.isDisabled, false)
-    assert.equal((await people(temporary.of('bob'))).exit.code, 0)
-    const { counts } = (await admin('stats')).events[0] as { counts: Record<string, number> }
-    assert.equal(counts.accounts, 2)
-  })
+      const { events } = await admin('accounts')
+      assert.deepEqual(
+        events.map(({ name, isAdmin, isDisabled, devices }) => ({ name, isAdmin, isDisabled, devices })),
+        [
+          { name: 'alice', isAdmin: true, isDisabled: false, devices: 1 },
+          { name: 'bob', isAdmin: false, isDisabled: false, devices: 1 },
+        ],
+      )
+      assert.equal((await admin('quota', 'bob', '5MiB')).events[0]?.quotaBytes, 5 * 2 ** 20)
+      assert.equal((await admin('block', 'bob')).events[0]?.isDisabled, true)
+      assert.notEqual((await people(temporary.of('bob'))).exit.code, 0, 'bob gets no session')
+      assert.equal((await people(temporary.of('alice'))).exit.code, 0)
+      assert.equal((await admin('block', 'bob', '--undo')).events[0]?.isDisabled, false)
+      assert.equal((await people(temporary.of('bob'))).exit.code, 0)
+      const { counts } = (await admin('stats')).events[0] as { counts: Record<string, number> }
+      assert.equal(counts.accounts, 2)
+    })
 
   test('are told to people in lines', async () => {
     await using temporary = await temporaryFolder()

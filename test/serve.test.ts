@@ -22,11 +22,12 @@ suite('serve says that it listens', () => {
     const [line = '', ...rest] = server.run.out.split('\n')
     assert.deepEqual(rest, [''])
     const { port } = server.address
-    const { http, link, ...said } = JSON.parse(line) as { http: { host: string; port: number }; link: string }
+    const { http, link, adminInvite, ...said } = JSON.parse(line) as Listening
     assert.deepEqual(said, { v: 1, event: 'listening', v2: { host: '127.0.0.1', port } })
     assert(port > 0 && http.port > 0 && http.host === '127.0.0.1')
     const { serverKey, ...place } = parseLink(link)
     assert.deepEqual(place, { ...http, invite: undefined })
+    assert.deepEqual({ ...parseLink(adminInvite ?? ''), invite: undefined }, parseLink(link))
     assert.equal(serverKey.length, 32)
   })
 
@@ -46,8 +47,11 @@ suite('serve says that it listens', () => {
     assert.deepEqual(await server.exited, { code: 0, signal: null })
     assert.match(server.out, /^MessageU keeps everything in \//)
     assert.match(server.out, /Link to this server:\n {2}messageu:\/\/127\.0\.0\.1:\d+\/#[\w-]{43}\n/)
+    assert.match(
+      server.out,
+      /Invite for the first person.*\n {2}messageu:\/\/127\.0\.0\.1:\d+\/#[\w-]{43}\/[\w-]{22}\n/,
+    )
     assert.match(server.out, /npx messageu register alice --server 'messageu:/)
-    assert.doesNotMatch(server.out, /Invite/)
     assert.match(server.out, /npx messageu v2 register alice --server 127\.0\.0\.1:\d+/)
     assert.doesNotMatch(server.err, /warning/)
   })
@@ -250,6 +254,12 @@ suite('a server for others', () => {
       flags: [...exposed, '--registration', 'open'],
     })
     assert.match(server.run.err, /warning: whoever reaches this server may register/)
+  })
+
+  test('has no invite for anybody as long as it is closed', async () => {
+    await using temporary = await temporaryFolder()
+    const flags = [...exposed, '--registration', 'closed']
+    await using server = await ServerProcess.start({ folder: temporary.of('data'), flags })
     assert.equal(listening(server).adminInvite, undefined)
   })
 

@@ -30,7 +30,7 @@ export interface RunningV3 {
   readonly address: { readonly host: string; readonly port: number }
   /** Where the server is and who it is. */
   readonly link: string
-  /** Makes the first person an administrator. As long as there is nobody on a server that needs invites. */
+  /** Makes the first person an administrator. As long as there is nobody on a server where people may register. */
   readonly adminInvite: string | undefined
   readonly metrics: { readonly host: string; readonly port: number } | undefined
   /** Reads the certificate files again. */
@@ -143,9 +143,9 @@ async function certificatesFor(
   return CertificateSource.issued({ issuerKey: identity.privateKey, hosts: hostsOf(config.host, named), random }, now)
 }
 
-/** As long as nobody has an account, whoever comes first by this invite administers the server. */
+/** As long as nobody has an account, and somebody may: whoever comes by this invite administers the server. */
 async function firstInvite({ policy, directory }: Services): Promise<Invite | undefined> {
-  if (policy.registration !== 'invite') return undefined
+  if (policy.registration === 'closed') return undefined
   const [anybody] = await directory.accountsAfter(undefined, 1)
   if (anybody !== undefined) return undefined
   const { invite } = await directory.invite({ isAdmin: true })
