@@ -4,7 +4,7 @@ import { actingIn } from '../../packages/cli/test/acting.ts'
 import { events } from '../../packages/cli/test/v2/world.ts'
 import { Acquainted, textsOf } from './acquainted.ts'
 import { first } from './shell.ts'
-import { hasTerminal, Terminal } from './terminal.ts'
+import { hasTerminal, Terminal, turn } from './terminal.ts'
 
 let people: Acquainted
 before(async () => {
@@ -69,6 +69,28 @@ describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util
       hostile,
       'a program gets the exact text',
     )
+  })
+
+  test('a code that was mistyped is asked for again, while the new device waits, but not for ever', async () => {
+    await using offering = at('bob', 'device', 'link')
+    await offering.until('The code that the new device shows: ')
+    const [offer = ''] = /mu-link-[\w-]+/.exec(offering.text) ?? []
+    await using joining = at('bob2', 'device', 'link', offer)
+    await joining.until('mu-device-')
+    while (!/mu-device-[\w-]+\s/.test(joining.text)) await turn()
+    const [code = ''] = /mu-device-[\w-]+/.exec(joining.text) ?? []
+    for (const [i, mistyped] of ['nonsense', code.slice(0, -1), '\u001b[31m'].entries()) {
+      offering.type(`${mistyped}\n`)
+      await offering.until('that the new device shows, once more: ', { times: i + 1 })
+    }
+    assert.match(offering.text, /This is not a code: it does not begin with mu-device-\. The whole one that/)
+    offering.type(`${code}\n`)
+    assert.deepEqual([await offering.ended, await joining.ended], [0, 0], offering.text)
+
+    await using careless = at('bob', 'device', 'link')
+    await careless.until('The code that the new device shows: ')
+    for (let i = 0; i < 5; i++) careless.type('nonsense\n')
+    assert.equal(await careless.ended, 2)
   })
 
   test('in a chat what comes in stands above the line that is being written, and Ctrl-D ends it', async () => {

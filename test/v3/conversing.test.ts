@@ -263,7 +263,21 @@ describe('a second device', () => {
     const bob2 = as('bob2')
     await people.heard('bob2', 'joined')
     assert.match((await bob2('history', 'alice')).out, /alice → me {2}hello there\n/)
-    assert.equal(events(await bob2('device', 'list', '--json')).length, 2)
+    const listed = events(await bob2('device', 'list', '--json'))
+    assert.deepEqual(
+      listed.map(({ isThis, isManager }) => [isThis, isManager]),
+      [
+        [false, undefined],
+        [true, false],
+      ],
+    )
+    assert.match((await bob('device', 'list')).out, /\(this device, which manages the account\)/)
+    const cannot = await bob2('device', 'link', '--json')
+    assert.equal(cannot.code, 1)
+    assert.deepEqual(
+      events(cannot).map(({ event, code }) => [event, code]),
+      [['error', 'forbidden']],
+    )
     assert.equal((await bob2('send', 'alice', 'from my other device')).code, 0)
     const [message] = (await people.heard('alice')).slice(-1)
     assert.deepEqual([message?.from, message?.device], ['bob', linked.device])

@@ -20,8 +20,8 @@ export class Terminal implements AsyncDisposable {
     return this.#out.text
   }
 
-  async until(text: string): Promise<void> {
-    while (!this.text.includes(text)) {
+  async until(text: string, { times = 1 } = {}): Promise<void> {
+    while (this.text.split(text).length <= times) {
       assert.equal(this.#child.exitCode, null, `ended before it said ${text}: ${this.text}`)
       await turn()
     }

@@ -2,19 +2,23 @@ import { Failure } from '../failure.ts'
 import { tell } from '../output.ts'
 import { type Context, connect, hex } from './context.ts'
 
-/** The devices on one's own list. */
+/** The devices on one's own list. Which of the others manage the account stands nowhere: they have its key, or not. */
 export async function devices(context: Context): Promise<void> {
   const { output } = context
   await using connected = await connect(context)
   const { client, signal } = connected
   const own = hex(client.account.identity.device)
   const list = await client.devices({ signal })
+  const isManager = await client.manages()
   for (const { device, since } of list.devices) {
     const isThis = hex(device) === own
+    const words = isManager
+      ? 'this device, which manages the account'
+      : 'this device, which does not manage the account'
     await tell(
       output,
-      { event: 'device', device: hex(device), since, isThis },
-      `${hex(device)}  since version ${since} of the list${isThis ? '  (this device)' : ''}`,
+      { event: 'device', device: hex(device), since, isThis, ...(isThis && { isManager }) },
+      `${hex(device)}  since version ${since} of the list${isThis ? `  (${words})` : ''}`,
     )
   }
 }

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
-import { type AccountRow, beginLinking, finishLinking, type Progress } from '@messageu/client'
+import { type AccountRow, beginLinking, ClientError, finishLinking, type Progress } from '@messageu/client'
 import { openProfile } from '@messageu/client/node'
-import { Failure } from '../failure.ts'
+import type { DeviceId } from '@messageu/protocol/v3'
 import { unlessAborted } from '../interrupt.ts'
 import { notice, tell, write } from '../output.ts'
 import { qrCode } from '../qr-code.ts'
@@ -10,6 +10,8 @@ import { type Context, connect, hex } from './context.ts'
 
 /** A code of a device is some 400 characters. */
 const codeCharactersMax = 4096
+/** How often somebody may mistype it. */
+const codeAttempts = 5
 
 /**
  * Lets another device in. Shows the code that it wants, takes the code that it shows, and brings it into everything. Where
@@ -30,13 +32,13 @@ export async function offerLink(
       `On the new device, with a profile of its own:\n\n  messageu device link ${offer}\n${qrCode(output, offer)}`,
     )
   }
-  const answer = code ?? (await readCode(context))
-  if (answer === undefined) return
   const told: Promise<void>[] = []
   const tellProgress = (progress: Progress): void => {
     told.push(tell(output, { event: 'progress', ...progress }, progressWords(progress)))
   }
-  const device = await client.admit(answer, { isManager, tell: tellProgress, signal })
+  const admit = (answer: string): Promise<DeviceId> => client.admit(answer, { isManager, tell: tellProgress, signal })
+  const device = await (code === undefined ? admitTyped(context, admit) : admit(code))
+  if (device === undefined) return
   await Promise.all(told)
   await unlessAborted(client.idle(), signal)
   await tell(output, { event: 'linked', device: hex(device) }, `The device ${hex(device)} is in.`)
@@ -73,18 +75,43 @@ async function becomeDevice(
   return (await finishLinking({ store, world, signal })).identity
 }
 
-/** The code of the other device, from whoever types or from a pipe. */
-async function readCode({ output, signal }: Context): Promise<string | undefined> {
+/**
+ * Lets the device in whose code comes, from whoever types or from a pipe; nothing where the input ends before. Who types may
+ * mistype, and the new device waits meanwhile: asked again.
+ */
+async function admitTyped(
+  { output, signal }: Context,
+  admit: (code: string) => Promise<DeviceId>,
+): Promise<DeviceId | undefined> {
   const isAsked = process.stdin.isTTY && !output.json
   if (isAsked) await write(output.err, 'The code that the new device shows: ')
   using lines = createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY, signal })
+  let wrong = 0
   for await (const line of lines) {
-    if (line.length > codeCharactersMax)
-      throw new Failure('bad-code', { what: 'this is not a code: it is too long', advice: 'copy the whole code again' })
-    if (line.trim() !== '') return line.trim()
+    if (line.trim() === '') continue
+    try {
+      mustBeShort(line)
+      return await admit(line.trim())
+    } catch (error) {
+      wrong += 1
+      if (!isAsked || !isBadCode(error) || wrong === codeAttempts) throw error
+      await write(output.err, `${sentence(error.message)} The whole one that the new device shows, once more: `)
+    }
   }
   signal.throwIfAborted()
   return undefined
+}
+
+function mustBeShort(line: string): void {
+  if (line.length > codeCharactersMax) throw new ClientError('bad-code', 'this is not a code: it is too long')
+}
+
+function isBadCode(error: unknown): error is ClientError {
+  return error instanceof ClientError && error.reason === 'bad-code'
+}
+
+function sentence(words: string): string {
+  return `${words.slice(0, 1).toUpperCase()}${words.slice(1)}.`
 }
 
 function progressWords(progress: Progress): string {

@@ -22,7 +22,7 @@ import type { Arrival, Item, Message, Somebody } from './items.ts'
 import { Keeper } from './keeper.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { Lists } from './lists.ts'
-import { amongOwn } from './managing.ts'
+import { amongOwn, mustManage } from './managing.ts'
 import { meOf, Reader, registeredIn } from './reader.ts'
 import { receiverOf } from './receive.ts'
 import { comeBack } from './returning.ts'
@@ -280,8 +280,20 @@ export class Client implements AsyncDisposable {
     return this.session.ownList(wait)
   }
 
-  /** What a new device is told, so that it can ask to be one of this account. */
-  offer(): Promise<string> {
+  /** Whether this device manages the account: lets devices in, and takes them off. Of other devices nobody can tell. */
+  async manages(): Promise<boolean> {
+    try {
+      await mustManage(this.#desk)
+      return true
+    } catch (error) {
+      if (error instanceof ClientError && error.reason === 'not-manager') return false
+      throw error
+    }
+  }
+
+  /** What a new device is told, so that it can ask to be one of this account. Throws `not-manager` where none can be let in. */
+  async offer(): Promise<string> {
+    await mustManage(this.#desk)
     const { host, port, serverKey, account } = this.account.identity
     return writeOffer({ host, port, serverKey, account })
   }

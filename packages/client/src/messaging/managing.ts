@@ -49,6 +49,12 @@ export async function append(
   }
 }
 
+/** Throws `not-manager` on a device that does not manage the account, by the newest list that is known here. */
+export async function mustManage(desk: Desk): Promise<void> {
+  const list = await desk.tools.lists.newest(desk.store, desk.tools.me.self.account)
+  if (list !== undefined) await managerOf(desk, list)
+}
+
 /** From now on another key manages the account, and only this device has it. It is stored before anybody sees it. */
 export async function renewManager(desk: Desk, wait: Wait): Promise<void> {
   const seed = newSeed(desk.random)

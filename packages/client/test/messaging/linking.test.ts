@@ -28,3 +28,11 @@ test('whoever lets a device in is done when the server has what was said for it'
   await world.over(admitting)
   assert.deepEqual(await phone.texts('bob'), ['before'])
 })
+
+test('a device that does not manage the account offers nothing', async () => {
+  await using world = await MessagingWorld.start()
+  const alice = await world.person('alice')
+  const phone = await world.sibling(alice)
+  assert.deepEqual([await alice.client.manages(), await phone.client.manages()], [true, false])
+  await assert.rejects(phone.client.offer(), { reason: 'not-manager' })
+})
