@@ -13,12 +13,12 @@ export interface TextRules {
 
 /** The text of a command: its arguments, or for `-` and through a pipe all of standard input. */
 export async function textOf(words: readonly string[], rules: TextRules): Promise<string> {
-  const text = words.join(' ')
-  if (words.length > 0 && text !== '-') return argument(text, rules)
-  const piped = words.length === 0 && process.stdin.isTTY ? '' : await textFrom(process.stdin, rules)
-  if (piped !== '' || text === '-') return piped
+  const given = words.join(' ')
+  const isPiped = given === '-' || (words.length === 0 && !process.stdin.isTTY)
+  const text = isPiped ? await textFrom(process.stdin, rules) : argument(given, rules)
+  if (text !== '') return text
   throw new Failure('usage', {
-    what: 'there is no text',
+    what: 'there is no text: nothing was sent',
     advice: `${rules.usage}, or pass one through a pipe; - for whatever the pipe has`,
   })
 }

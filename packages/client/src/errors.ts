@@ -23,6 +23,7 @@ const advice = {
   'passphrase-needed':  'give the passphrase of the profile',
   'unknown-person':     'the exact name, as its owner writes it; whoever uses version 2 is not reached from here',
   'unknown-conversation': 'look at the list of your conversations',
+  'empty-text':         'write something',
   'no-device':          'they have to come online once: until then nothing can be sealed for them',
   'not-accepted':       'accept the request first, or refuse it',
   unseen:               'look at who is in the conversation, then say that you have',

@@ -30,6 +30,7 @@ const ownCodes: Readonly<Record<ClientReason, FailureCode>> = {
   'in-use':             'in-use',
   'unknown-person':     'unknown-person',
   'unknown-conversation': 'not-found',
+  'empty-text':         'usage',
   'no-device':          'no-device',
   'not-accepted':       'not-accepted',
   unseen:               'unseen',

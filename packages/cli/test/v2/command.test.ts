@@ -87,8 +87,10 @@ test('a text comes from the arguments, from a pipe, and from "-"; one line break
   await alice(['send', 'bob'], 'from a pipe\n')
   await alice(['send', 'bob', '-'], 'from\na dash\n\n')
   await messageu(['v2', 'send', '--dir', join(world.folder, 'alice'), 'bob', '--', '-x', '--json'])
-  const none = await alice(['send', 'bob', '--json'], '')
-  assert.deepEqual([none.code, events(none)[0]?.code], [2, 'usage'])
+  for (const nothing of [[], [''], ['-']]) {
+    const none = await alice(['send', 'bob', ...nothing, '--json'], '')
+    assert.deepEqual([none.code, events(none)[0]?.code], [2, 'usage'], nothing.join())
+  }
   const texts = events(await shell(world, 'bob')(['read', '--json'])).map(
     ({ content }) => (content as { text: string }).text,
   )

@@ -143,10 +143,12 @@ export class Client implements AsyncDisposable {
 
   /** Resolves when the message is stored: from then on it will be sent. WHO is a name, `me`, `#TITLE` or `#ID`. */
   async post(who: string, content: Content, wait: Wait): Promise<Posted> {
+    mustSaySomething(content)
     return this.postTo(await conversationFor(this.#desk, who, wait), content, wait)
   }
 
   async postTo(conversation: ConversationId, content: Content, wait: Wait): Promise<Posted> {
+    mustSaySomething(content)
     const { place, outcome } = await this.#sending.post(conversation, content, wait)
     return { id: place.id, conversation, outcome }
   }
@@ -344,6 +346,11 @@ export class Client implements AsyncDisposable {
   #named(accounts: readonly AccountId[]): Promise<readonly Somebody[]> {
     return Promise.all(accounts.map((account) => somebody(this.#desk.store, account)))
   }
+}
+
+/** Before anything is opened for it. What others send empty is shown as it is. */
+function mustSaySomething(content: Content): void {
+  if (content.kind === 'text' && content.body.text === '') throw new ClientError('empty-text', 'the text is empty')
 }
 
 async function accepted({ id, conversation, outcome }: Posted, { signal }: Wait): Promise<Sent> {

@@ -16,6 +16,7 @@ export async function createGroup(
   { title, accounts }: { title: string; accounts: readonly AccountId[] },
   wait: Wait,
 ): Promise<{ conversation: ConversationId; absent: readonly AccountId[] }> {
+  mustBeTitle(title)
   const { conversation, generation } = await desk.session.create(wait)
   await beginAlone(desk, conversation, { purpose: { kind: 'group' }, shown: { generation, sequence: 0 } })
   const absent = await bringIn(desk, conversation, [desk.tools.me.self.account, ...accounts], wait)
@@ -33,7 +34,7 @@ export async function addPeople(
   await mustHavePlace(desk, conversation)
   const row = await look(desk).conversation(conversation)
   // whoever has just come has not read what the group is called
-  if (row?.title !== undefined && absent.length < accounts.length)
+  if (row?.title !== undefined && row.title.trim() !== '' && absent.length < accounts.length)
     await rename(desk, sending, { conversation, title: row.title }, wait)
   return absent
 }
@@ -65,6 +66,7 @@ export async function rename(
   { conversation, title }: { conversation: ConversationId; title: string },
   wait: Wait,
 ): Promise<void> {
+  mustBeTitle(title)
   const state = await look(desk).state(conversation)
   if (state !== undefined && !hasAny(view(state).owners, desk.tools.me.self.account))
     throw new ClientError('forbidden', 'only owners name a group')
@@ -116,6 +118,11 @@ export async function leave(desk: Desk, sending: Sending, conversation: Conversa
     const contact = await each.contact(left.peer)
     if (contact !== undefined) each.putContact({ ...contact, direct: undefined })
   })
+}
+
+/** A group of another program may have none that anybody sees; ours have one. */
+function mustBeTitle(title: string): void {
+  if (title.trim() === '') throw new ClientError('empty-text', 'a group needs a title')
 }
 
 function hasAny(accounts: readonly AccountId[], account: AccountId): boolean {

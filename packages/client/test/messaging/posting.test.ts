@@ -56,3 +56,19 @@ describe('I3: messages that a program posts at the same time', () => {
     assert.deepEqual(bob.heard, ['said'])
   })
 })
+
+test('nothing is said without words, and no group is without a title: neither is begun', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  await world.acquaint(alice, bob)
+  const { ledgers, accepted } = world.server
+  await assert.rejects(alice.client.send('bob', { text: '' }, { signal: never }), { reason: 'empty-text' })
+  for (const title of ['', ' \t'])
+    await assert.rejects(alice.client.createGroup(title, ['bob'], { signal: never }), { reason: 'empty-text' })
+  assert.deepEqual([ledgers.size, accepted.length], [0, 0])
+  const team = await world.group(alice, 'team', bob)
+  await assert.rejects(alice.client.rename('#team', '', { signal: never }), { reason: 'empty-text' })
+  await assert.rejects(alice.client.sendTo(team, { text: '' }, { signal: never }), { reason: 'empty-text' })
+  await alice.sayTo(team, ' ')
+  assert.deepEqual(bob.heard, [' '])
+})
