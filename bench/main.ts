@@ -12,9 +12,6 @@ import { storageFigures } from './storage.ts'
 import { version2Groups } from './version2.ts'
 import { version3Groups } from './version3.ts'
 
-const { values } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
-})
 const groups = {
   storage: storageFigures,
   ...version2Groups,
@@ -23,6 +20,10 @@ const groups = {
   ...messagingGroups,
   files: fileFigures,
 }
+const usage = `npm run bench -- [--json] [--only PREFIX]
+  --json         a line of JSON for each figure
+  --only PREFIX  those whose names begin with it, such as ${Object.keys(groups).join(', ')}`
+const values = wanted()
 
 mkdirSync('dist', { recursive: true })
 let reached = 0
@@ -32,6 +33,26 @@ for (const [group, figures] of Object.entries(groups)) {
   for await (const figure of figures()) if (figure.name.startsWith(values.only)) print(figure)
 }
 if (!values.json) console.log(`${reached} goals reached, ${missed} missed`)
+
+/** What the command line asks for. Whoever asks for help, or for something that is not there, is told what there is. */
+function wanted(): { readonly json: boolean; readonly only: string } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        help: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        only: { type: 'string', default: '' },
+      },
+    })
+    if (!values.help) return values
+    console.log(usage)
+    process.exit(0)
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error // parseArgs throws these for what it does not know
+    console.error(`${error.message}\n\n${usage}`)
+    process.exit(2)
+  }
+}
 
 function print(figure: Figure): void {
   const { name, value, unit, goal, better, beside } = figure
