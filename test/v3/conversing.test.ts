@@ -93,6 +93,8 @@ describe('a text', () => {
       [['history', 'bob', '--limit', 'x'], 2, 'usage'],
       [['listen', '--save', 'folder'], 2, 'usage'],
       [['verify', 'nobody'], 6, 'unknown-person'],
+      [['verify', 'me'], 2, 'usage'],
+      [['verify', 'alice', '--confirm'], 2, 'usage'],
       [['alarms', 'accept', 'bob'], 6, 'not-found'],
       [['requests', 'accept', 'nobody'], 6, 'unknown-person'],
       [['proof', 'bob', 'nonsense'], 2, 'usage'],

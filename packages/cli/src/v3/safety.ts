@@ -11,6 +11,11 @@ export async function verify(context: Context, who: string, { confirm }: { confi
   const { output } = context
   await using connected = await connect(context)
   const { client, signal } = connected
+  if (who === 'me' || who === client.account.identity.name)
+    throw new Failure('usage', {
+      what: 'a safety number is between two people: there is none with yourself',
+      advice: 'messageu verify NAME with somebody else; messageu device list shows your own devices',
+    })
   if (confirm) await client.markVerified(who, { signal })
   const { digits, payload, isVerified, isConfirmed } = await client.safetyWith(who, { signal })
   const state = isVerified
