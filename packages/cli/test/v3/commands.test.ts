@@ -283,7 +283,12 @@ test('an account that was recovered is the same one, and its other device is tol
   assert.equal(old.code, 4)
   assert.equal(eventsIn(old)[0]?.code, 'delisted')
   const list = await shell.run(devices, { as: 'new' })
-  assert.match(list.out, new RegExp(`^${recovered?.device} {2}since version 2 of the list {2}\\(this device\\)\\n$`))
+  assert.match(
+    list.out,
+    new RegExp(
+      `^${recovered?.device} {2}since version 2 of the list {2}\\(this device, which manages the account\\)\\n$`,
+    ),
+  )
 })
 
 function answer<N extends 'people' | 'find' | 'requests'>(name: N, body: ResponseOf<N>): Reply {
