@@ -261,10 +261,15 @@ export class V3Listener implements AsyncDisposable {
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const unavailable = this.#unavailable(request) // a listener that stops has no address any more
+    if (unavailable !== undefined) {
+      reject(socket, unavailable)
+      return
+    }
     const security = this.#options.isBehindProxy ? 'proxy' : socket instanceof TLSSocket ? 'tls' : 'plain'
     const approach = { security, isLocalOnly: security === 'plain' && this.#isLocal(this.address.host) } as const
     const host = dialledHost(request.headers.host, approach)
-    const rejection = this.#unavailable(request) ?? (typeof host === 'string' ? rejectionOf(request, host) : host)
+    const rejection = typeof host === 'string' ? rejectionOf(request, host) : host
     if (rejection !== undefined || typeof host !== 'string') {
       reject(socket, rejection ?? { status: 400, why: 'no host' })
       return

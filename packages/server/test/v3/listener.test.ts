@@ -260,6 +260,21 @@ suite('a stop', () => {
     await stopped
   })
 
+  test('K09 turns away who was about to begin, and goes on stopping', async () => {
+    await using world = await startListening({ handlers: { claim: () => new Promise(() => {}) } })
+    using peer = await world.session(world.people.add()) // without anybody it would be over at once
+    peer.send({ code: operations.claim.code, request: 1, body: random(32) })
+    const socket = await dial(world.port)
+    socket.write(`GET /v3 HTTP/1.1\r\nHost: 127.0.0.1:${world.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`)
+    await get(`http://127.0.0.1:${world.port}/healthz`) // behind what was written before
+    const stopped = world.listener.stop(2_000)
+    socket.write('\r\n')
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    assert.match(answer.toString(), /^HTTP\/1\.1 503 /)
+    world.listener.endAll()
+    await stopped
+  })
+
   test('K09 does not wait longer than its grace, for whatever reason somebody stays', async () => {
     await using world = await startListening({ handlers: { claim: () => new Promise(() => {}) } })
     using peer = await world.session(world.people.add())
