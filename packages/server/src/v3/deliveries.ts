@@ -111,6 +111,7 @@ export class ServerDeliveries implements Deliveries {
       const outbound = this.#outbound.get(number)
       if (outbound !== undefined) this.#offer(outbound, letter, position, from)
     }
+    this.#noteIfAlone(from, recipients)
   }
 
   /** Messages that were sent in one go are durable. */
@@ -124,6 +125,13 @@ export class ServerDeliveries implements Deliveries {
       const outbound = this.#outbound.get(number)
       if (outbound !== undefined) this.#offerTogether(outbound, letters, positions, from)
     }
+    this.#noteIfAlone(from, recipients)
+  }
+
+  /** What only its sender could read nobody will ever acknowledge. */
+  #noteIfAlone({ conversation }: Place, recipients: ReadonlySet<number>): void {
+    const [only] = recipients
+    if (recipients.size === 1 && conversation !== undefined) this.#parts.trimming.note(conversation, only)
   }
 
   #of(session: Session): Outbound {
@@ -222,6 +230,7 @@ export class ServerDeliveries implements Deliveries {
         await this.#parts.shelf.find(conversation)
       const letter = this.#letterOf(content, waiting.position, { conversation, device: session.device })
       if (letter !== undefined) taken.push({ letter, position: waiting.position, conversation })
+      else if (conversation !== undefined) this.#parts.trimming.note(conversation, session.device.number)
     }
     return taken
   }

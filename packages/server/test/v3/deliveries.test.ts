@@ -326,6 +326,25 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal(world.stored(conversation), 0)
     })
 
+    for (const when of ['while it is there', 'in its absence', 'before a restart'] as const)
+      test(`what only its sender could read does not stay: sent ${when}`, async () => {
+        await using setting = await start(kind)
+        const { world, alice } = setting
+        const alone = await world.group(alice)
+        if (when === 'while it is there') await catchUp(setting, alice)
+        await alice.say(alone, 'a note')
+        await alice.say(alone, 'and another one')
+        if (when === 'before a restart') await world.restart()
+        if (when !== 'while it is there') {
+          await alice.connect()
+          await live(setting, alice)
+        }
+        await settled()
+        await alice.acknowledge()
+        await world.trim()
+        assert.equal(world.stored(alone), 0)
+      })
+
     test('what waits for one device is looked at again when that device gets on', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, tablet, conversation } = setting
