@@ -111,6 +111,21 @@ test('who was away while others went on takes the place that was given, and read
   assert.ok(!isSetBack, 'everything could be opened')
 })
 
+test('I1: who was brought in and taken out while away reads what was said in between', async () => {
+  await using house = await Household.start()
+  const { signal } = house
+  const [alice, bob] = await house.pair()
+  await bob[Symbol.asyncDispose]()
+  await alice.client.createGroup('Club', ['bob'], { signal })
+  await alice.say('#Club', 'for the two of us')
+  await alice.client.removePeople('#Club', ['bob'], { signal })
+  await alice.say('#Club', 'for me alone')
+  const again = await house.open({ profile: 'bob', words: bob.words })
+  await again.hears('for the two of us')
+  assert.equal((await again.client.conversation('#Club')).standing, 'removed')
+  assert.ok(!again.shown.some(({ kind }) => kind === 'unopened' || kind === 'gap'), 'everything could be opened')
+})
+
 test('a laptop is lost: the words bring the account back, and what is written from then on', async () => {
   await using house = await Household.start()
   const { signal } = house

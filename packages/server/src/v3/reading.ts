@@ -33,20 +33,32 @@ export async function readState(parts: Parts, { account }: Device, id: Conversat
   }
 }
 
-/** The tree of that hash, if it is the newest or a Welcome that needs it still waits. Protocol 3 §6.7. */
+/**
+ * The tree of that hash, if it is the newest or a Welcome that needs it still waits: whoever was brought in and taken out
+ * while away may read what was said in between. Protocol 3 §6.7.
+ */
 export async function readTree(
   parts: Parts,
-  { account }: Device,
+  { account, number }: Device,
   { conversation: id, treeHash }: { conversation: ConversationId; treeHash: Hash },
 ): Promise<Uint8Array> {
-  const { conversation } = await partaken(parts, account, id)
+  const conversation = await parts.shelf.find(id)
+  if (conversation?.durable === undefined) throw noTree()
+  if (!belongs(conversation.durable, account.number)) {
+    const own = await welcomeTree(parts.archive, conversation, treeHash, { for: number })
+    if (own === undefined) throw noTree()
+    return own
+  }
   const kept = await parts.archive.get('handshake', handshakeKey(conversation.number, 'tree'))
   const found = kept && decode(KeptTree, kept)
   if (found !== undefined && Buffer.compare(found.hash, treeHash) === 0) return found.tree
   const waited = await welcomeTree(parts.archive, conversation, treeHash)
-  if (waited === undefined) throw notPermitted('no such tree')
+  if (waited === undefined) throw noTree()
   return waited
 }
+
+/** The same for who may not know that there is such a conversation. */
+const noTree = (): RefusedError => notPermitted('no such tree')
 
 /** The conversations that an account takes part in, in the order of their ids. Protocol 3 §6.7. */
 export async function list(parts: Parts, device: Device, after: ConversationId | undefined): Promise<Page> {

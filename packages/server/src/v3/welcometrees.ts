@@ -43,14 +43,17 @@ export async function learnWelcomeTrees(archive: Pick<Archive, 'scan'>, { number
   })
 }
 
-/** One of them, as long as it is on disk. */
+/** One of them, as long as it is on disk; of those that wait for a device, if one is named. */
 export async function welcomeTree(
   archive: Pick<Archive, 'get' | 'scan'>,
   conversation: Owner,
   hash: Hash,
+  only?: { readonly for: number },
 ): Promise<Uint8Array | undefined> {
   if (conversation.state.welcomeTrees === undefined) await learnWelcomeTrees(archive, conversation)
-  const known = conversation.state.welcomeTrees?.find((each) => Buffer.compare(each.hash, hash) === 0)
+  const known = conversation.state.welcomeTrees?.find(
+    (each) => Buffer.compare(each.hash, hash) === 0 && (only === undefined || each.devices.includes(only.for)),
+  )
   const kept = known && (await archive.get('handshake', known.key))
   return kept && decode(Kept, kept).tree
 }

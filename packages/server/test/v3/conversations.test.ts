@@ -228,6 +228,27 @@ for (const kind of ['memory', 'sqlite'])
       await assert.rejects(bob.ask('read-tree', wanted), refusal('not-permitted'))
     })
 
+    test('I1: a tree is there for whoever was brought in and taken out while away, and for nobody else outside', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob, carol] = ['a', 'b', 'c'].flatMap((name) => world.person(name)) as [Phone, Phone, Phone]
+      const conversation = await world.group(alice)
+      const adding = alice.proposal(conversation, [alice, bob])
+      const wanted = { conversation, treeHash: hashOf(adding.tree) }
+      await alice.ask('commit', adding)
+      await alice.commit(conversation, [alice])
+      for (const restarted of [false, true]) {
+        if (restarted) await world.restart([alice])
+        assert.deepEqual(await bob.ask('read-tree', wanted), { tree: adding.tree })
+        await assert.rejects(carol.ask('read-tree', wanted), refusal('not-permitted'))
+      }
+      await bob.connect()
+      await until(() => bob.line.heard.length > 0)
+      await bob.acknowledge()
+      await world.trim()
+      await alice.commit(conversation, [alice])
+      await assert.rejects(bob.ask('read-tree', wanted), refusal('not-permitted'))
+    })
+
     test('C12: trees that nobody fetches are bounded together, count in the quota, and go with their generation', async () => {
       await using world = await ConversationsWorld.start(kind)
       const [alice, ...others] = ['a', 'b', 'c', 'd'].flatMap((name) => world.person(name)) as [Phone, ...Phone[]]
