@@ -73,8 +73,8 @@ export interface Store extends AsyncDisposable {
   commit(changes: readonly Change[], expectedRevision: number): Promise<number>
 }
 
-/** A store as far as single rows go. */
-export type RowStore = Pick<Store, 'revision' | 'get' | 'commit'>
+/** A store as far as its rows go. */
+export type RowStore = Pick<Store, 'revision' | 'get' | 'read' | 'commit'>
 
 /** How often `decide` may be overtaken before that is a mistake of ours. */
 const attemptsMax = 100

@@ -1,4 +1,5 @@
-import { type Change, type Key, type RowStore, rowName, type Store, type Table } from './store.ts'
+import { readOverlaid } from './overlaid.ts'
+import { type Change, type Key, type Row, type RowStore, rowName, type Store, type Table } from './store.ts'
 
 /**
  * What a piece of work makes of a store, before any of it is stored: it reads its own changes, and nobody else does.
@@ -6,10 +7,10 @@ import { type Change, type Key, type RowStore, rowName, type Store, type Table }
  */
 export class Workspace implements RowStore {
   readonly revision: number
-  readonly #store: Pick<Store, 'get' | 'revision'>
+  readonly #store: Pick<Store, 'get' | 'read' | 'revision'>
   readonly #changes = new Map<string, Change>()
 
-  constructor(store: Pick<Store, 'get' | 'revision'>) {
+  constructor(store: Pick<Store, 'get' | 'read' | 'revision'>) {
     this.#store = store
     this.revision = store.revision
   }
@@ -21,6 +22,10 @@ export class Workspace implements RowStore {
   get(table: Table, key: Key): Promise<Uint8Array | undefined> {
     const changed = this.#changes.get(rowName(table, key))
     return changed === undefined ? this.#store.get(table, key) : Promise.resolve(changed.value)
+  }
+
+  read(table: Table, range: { after?: Key | undefined; limit: number }): Promise<readonly Row[]> {
+    return readOverlaid(this.#store, this.#changes, table, range)
   }
 
   put(...changes: readonly Change[]): void {

@@ -2,13 +2,13 @@ import { type Authored, readAuthored } from '@messageu/e2ee/conversation'
 import type { AccountId, SendId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { rowsOf } from '../rows.ts'
-import type { Store } from '../store.ts'
+import type { RowStore } from '../store.ts'
 import { type ConversationRow, historyRow } from './rows.ts'
 import { historyKey } from './work.ts'
 
 /** A message of the history as its author signed it. */
 export async function authoredIn(
-  store: Pick<Store, 'read'>,
+  store: Pick<RowStore, 'read'>,
   row: ConversationRow,
   id: SendId,
 ): Promise<{ readonly account: AccountId; readonly authored: Authored } | undefined> {

@@ -116,8 +116,8 @@ export class Client implements AsyncDisposable {
         store,
         world,
         signal,
-        receiver: receiverOf(store, tools),
-        sender: senderOf(store, tools),
+        receiver: receiverOf(tools),
+        sender: senderOf(tools),
         onEvent: hear,
       }),
     )
@@ -144,7 +144,7 @@ export class Client implements AsyncDisposable {
   /** Resolves when the message is stored: from then on it will be sent. WHO is a name, `me`, `#TITLE` or `#ID`. */
   async post(who: string, content: Content, wait: Wait): Promise<Posted> {
     mustSaySomething(content)
-    return this.postTo(await conversationFor(this.#desk, who, wait), content, wait)
+    return this.postTo(await conversationFor(this.#desk, this.#sending, who, wait), content, wait)
   }
 
   async postTo(conversation: ConversationId, content: Content, wait: Wait): Promise<Posted> {

@@ -5,7 +5,7 @@ import type { Outcome } from '../outbox.ts'
 import type { RequestOf } from '../wire.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
-import { admit, requestsBy, withdraw } from './requests.ts'
+import { decide, requestsBy } from './requests.ts'
 import type { ConversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import { write } from './writing.ts'
@@ -24,15 +24,26 @@ export async function judge(
   const standing = standingAfter[verdict]
   await write(desk, async (work) => {
     const contact = await work.contact(account)
-    if (contact !== undefined) work.putContact({ ...contact, standing })
-    await withdraw(work, account)
+    if (contact !== undefined) await decide(work, contact, standing)
   })
-  for (const row of await requestsBy(look(desk), account))
-    await (verdict === 'accept' ? write(desk, (work) => admit(work, row)) : decline(desk, row, wait))
+  for (const row of await requestsBy(look(desk), account)) await decline(desk, row, wait) // none of who is accepted
   if (standing !== 'stranger') void (await share(desk, sending, account, wait)) // it is stored, and will be sent
 }
 
 const standingAfter = { accept: 'accepted', refuse: 'refused', block: 'blocked', unblock: 'stranger' } as const
+
+/** Whoever sends to somebody, or begins a conversation with them, accepts them: the server takes it like that. Protocol 3 §8 */
+export async function acceptByTurning(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
+  if (sameBytes(account, desk.tools.me.self.account)) return
+  await desk.tools.lists.refresh(desk.store, account, { asker: desk.session.asker, signal: wait.signal })
+  const isNew = await write(desk, async (work) => {
+    const contact = await work.contact(account)
+    if (contact === undefined || contact.standing === 'accepted' || contact.standing === 'blocked') return false
+    await decide(work, contact, 'accepted')
+    return true
+  })
+  if (isNew) void (await share(desk, sending, account, wait)) // it is stored, and will be sent
+}
 
 /** The safety number with an account, and whether the user has compared it. CONVERSATIONS A 6 */
 export async function safetyWith(

@@ -7,7 +7,7 @@ import { accountKeys, accountRow, getRow, putRow } from '../rows.ts'
 import { takeCopies } from './copies-in.ts'
 import { errandKey } from './errands.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { admit, requestsBy, withdraw } from './requests.ts'
+import { decide } from './requests.ts'
 import { type ConversationRow, errandRow } from './rows.ts'
 import type { Work } from './work.ts'
 
@@ -97,9 +97,7 @@ async function takeContact(
   if (!(await work.meet(account, asker))) return
   const known = await work.contact(account)
   if (known === undefined) return
-  work.putContact({ ...known, standing, verified: verified ?? known.verified })
-  await withdraw(work, account)
-  if (standing === 'accepted') for (const asked of await requestsBy(work, account)) await admit(work, asked)
+  await decide(work, { ...known, verified: verified ?? known.verified }, standing)
 }
 
 /** This device may manage the account from now on, if the key is the one that the list names. */

@@ -27,7 +27,7 @@ export interface Wait {
 
 /** What is stored now, to look at or to decide on. */
 export function look({ store, tools }: Kept, rows: RowStore = store): Work {
-  return new Work({ rows, stored: store }, tools)
+  return new Work(rows, tools)
 }
 
 export function rowOf(kept: Kept, conversation: ConversationId): Promise<ConversationRow | undefined> {

@@ -10,6 +10,7 @@ import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import type { Somebody } from './items.ts'
 import { openWith } from './opening.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
+import type { Sending } from './sending.ts'
 
 /** A conversation as this device knows it. */
 export interface Known {
@@ -58,10 +59,10 @@ export async function accountToCompare(desk: Desk, name: string, wait: Wait): Pr
  * The conversation that WHO stands for, opened if need be: a person's exact name, `me` for notes to oneself, `#TITLE` or
  * `#ID` for a group. A title is what somebody wrote, so it never stands for a person.
  */
-export async function conversationFor(desk: Desk, who: string, wait: Wait): Promise<ConversationId> {
+export async function conversationFor(desk: Desk, sending: Sending, who: string, wait: Wait): Promise<ConversationId> {
   if (who.startsWith('#')) return (await groupNamed(desk, who.slice(1))).conversation
   const account = who === 'me' ? desk.tools.me.self.account : await accountNamed(desk, who, wait)
-  return openWith(desk, account, wait)
+  return openWith(desk, sending, account, wait)
 }
 
 /** The same among those that are there already; nothing is opened, and nobody asked. */

@@ -52,10 +52,10 @@ export async function showGaps(
 }
 
 /** What is still missing of a range: what has its place in the history is not. */
-async function missingIn({ stored }: Work, row: ConversationRow, range: Range): Promise<readonly Range[]> {
+async function missingIn({ store }: Work, row: ConversationRow, range: Range): Promise<readonly Range[]> {
   let missing = inside(row.gaps, range)
   const [from, through] = [historyKey(row, row.base + range.from), historyKey(row, row.base + range.through)]
-  for await (const { key, row: item } of rowsOf(stored, historyRow, { after: from - 1 })) {
+  for await (const { key, row: item } of rowsOf(store, historyRow, { after: from - 1 })) {
     if (Number(key) > through) break
     missing = without(missing, item.sequence)
   }

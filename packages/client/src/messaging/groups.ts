@@ -5,6 +5,7 @@ import { badAnswer, ClientError } from '../errors.ts'
 import { beginAlone } from './beginning.ts'
 import { bringIn } from './bringing.ts'
 import { commit } from './commits-out.ts'
+import { acceptByTurning } from './contacts.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import type { Sending } from './sending.ts'
 import { write } from './writing.ts'
@@ -19,6 +20,7 @@ export async function createGroup(
   mustBeTitle(title)
   const { conversation, generation } = await desk.session.create(wait)
   await beginAlone(desk, conversation, { purpose: { kind: 'group' }, shown: { generation, sequence: 0 } })
+  for (const account of accounts) await acceptByTurning(desk, sending, account, wait)
   const absent = await bringIn(desk, conversation, [desk.tools.me.self.account, ...accounts], wait)
   await rename(desk, sending, { conversation, title }, wait)
   return { conversation, absent: absent.filter((account) => !sameBytes(account, desk.tools.me.self.account)) }
@@ -30,6 +32,7 @@ export async function addPeople(
   { conversation, accounts }: { conversation: ConversationId; accounts: readonly AccountId[] },
   wait: Wait,
 ): Promise<readonly AccountId[]> {
+  for (const account of accounts) await acceptByTurning(desk, sending, account, wait)
   const absent = await bringIn(desk, conversation, accounts, wait)
   await mustHavePlace(desk, conversation)
   const row = await look(desk).conversation(conversation)

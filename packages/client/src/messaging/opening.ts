@@ -3,11 +3,13 @@ import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { beginAlone, isAlone, isHere } from './beginning.ts'
+import { acceptByTurning } from './contacts.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate } from './renewing.ts'
+import type { Sending } from './sending.ts'
 import { within } from './within.ts'
 import { write } from './writing.ts'
 
@@ -15,7 +17,7 @@ import { write } from './writing.ts'
  * The conversation with an account, or the one with oneself: this device is in it when this resolves, and so is the other
  * side. Who opens at the same time gets the same one. CONVERSATIONS C 1
  */
-export async function openWith(desk: Desk, account: AccountId, wait: Wait): Promise<ConversationId> {
+export async function openWith(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<ConversationId> {
   const isSelf = sameBytes(account, desk.tools.me.self.account)
   const known = (await look(desk).contact(account))?.direct
   const row = known && (await look(desk).conversation(known))
@@ -29,6 +31,7 @@ export async function openWith(desk: Desk, account: AccountId, wait: Wait): Prom
   const { conversation, generation } = await desk.session.open(target, wait)
   const purpose: Purpose = isSelf ? { kind: 'self' } : { kind: 'direct', with: account }
   await enterOpened(desk, { conversation, generation, purpose }, wait)
+  await acceptByTurning(desk, sending, account, wait)
   await remember(desk, account, conversation)
   await bringOthers(desk, conversation, account, wait)
   return conversation
@@ -53,7 +56,7 @@ async function remember(desk: Desk, account: AccountId, conversation: Conversati
   await write(desk, async (work) => {
     const contact = await work.contact(account)
     const row = await work.conversation(conversation)
-    if (contact !== undefined) work.putContact({ ...contact, direct: conversation, standing: 'accepted' })
+    if (contact !== undefined) work.putContact({ ...contact, direct: conversation })
     if (row !== undefined && !isSelf) work.put({ ...row, peer: account })
   })
 }

@@ -2,7 +2,7 @@ import type { Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import type { Receiver } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
-import type { Change, RowStore, Store } from '../store.ts'
+import type { Change, RowStore } from '../store.ts'
 import { takeCommit } from './commits-in.ts'
 import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -16,16 +16,16 @@ import { type Tools, Work } from './work.ts'
  * to which it was received. Nothing that is in a delivery ends this: what cannot be taken is kept as what it is.
  * CONVERSATIONS C 9
  */
-export function receiverOf(store: Store, tools: Tools): Receiver {
+export function receiverOf(tools: Tools): Receiver {
   return {
     async receive(deliveries: readonly Delivery[], asker: Asker, rows: RowStore): Promise<readonly Change[]> {
-      const work = new Work({ rows, stored: store }, tools)
+      const work = new Work(rows, tools)
       for (const delivery of deliveries) await take(work, delivery, asker)
       return work.store.changes
     },
     async restored(rows: RowStore): Promise<readonly Change[]> {
-      const work = new Work({ rows, stored: store }, tools)
-      for await (const { row } of rowsOf(store, conversationRow)) countAnew(work, row)
+      const work = new Work(rows, tools)
+      for await (const { row } of rowsOf(work.store, conversationRow)) countAnew(work, row)
       await work.tell({ kind: 'restored', body: undefined })
       return work.store.changes
     },

@@ -17,7 +17,7 @@ export async function comeBack(desk: Desk): Promise<void> {
   await write(desk, async (work) => {
     work.store.put(putRow(openedRow, progressKeys.opened, { at }))
     if (!isLate) return
-    for await (const { row } of rowsOf(work.stored, conversationRow)) {
+    for await (const { row } of rowsOf(work.store, conversationRow)) {
       const known = await work.conversation(row.conversation)
       const kind = known?.standing.kind
       if (known !== undefined && (kind === 'active' || kind === 'request')) work.put({ ...known, isDoubted: true })

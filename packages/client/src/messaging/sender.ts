@@ -11,24 +11,24 @@ import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import type { Draft, Outcome, Place, Sender, Unanswered } from '../outbox.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
-import type { Change, RowStore, Store } from '../store.ts'
+import type { Change, RowStore } from '../store.ts'
 import { without } from './gaps.ts'
 import { type ConversationRow, type DraftRow, draftRow } from './rows.ts'
 import { take } from './transcript.ts'
 import { type Tools, Work } from './work.ts'
 
 /** What becomes of messages and commits once they are answered, and how messages are sealed again. */
-export function senderOf(store: Store, tools: Tools): Sender {
+export function senderOf(tools: Tools): Sender {
   return {
     async answered(entry: Unanswered, outcome: Outcome, rows: RowStore): Promise<readonly Change[]> {
-      const work = new Work({ rows, stored: store }, tools)
+      const work = new Work(rows, tools)
       if (entry.operation === 'send') await messageAnswered(work, entry, outcome)
       else await commitAnswered(work, entry, outcome)
       return work.store.changes
     },
     async reseal(entry: Unanswered, refusal: RefusedError, rows: RowStore): Promise<Draft | 'later' | undefined> {
       if (entry.operation === 'commit') return undefined // whoever wanted it decides anew
-      const work = new Work({ rows, stored: store }, tools)
+      const work = new Work(rows, tools)
       return resealed(work, entry, refusal)
     },
   }

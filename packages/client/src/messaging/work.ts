@@ -3,7 +3,7 @@ import type { AccountId, ConversationId, ConversationKind, DeviceId, PublicKey }
 import type { Asker } from '../asker.ts'
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
-import type { RowStore, Store } from '../store.ts'
+import type { RowStore } from '../store.ts'
 import { Workspace } from '../workspace.ts'
 import { countersOf, feeding, putCounters, telling } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -49,11 +49,7 @@ export class Work {
   readonly store: Workspace
   readonly tools: Tools
 
-  /** What is stored by now, without what this step writes. */
-  readonly stored: Store
-
-  constructor({ rows, stored }: { rows: RowStore; stored: Store }, tools: Tools) {
-    this.stored = stored
+  constructor(rows: RowStore, tools: Tools) {
     this.store = new Workspace(rows)
     this.tools = tools
   }
