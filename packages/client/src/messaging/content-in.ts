@@ -9,7 +9,8 @@ import { errandKey } from './errands.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { decide } from './requests.ts'
 import { type ConversationRow, errandRow } from './rows.ts'
-import type { Work } from './work.ts'
+import { isNewestTitle } from './titles.ts'
+import { historyKey, type Work } from './work.ts'
 
 export interface TakenMessage {
   readonly delivery: Delivery
@@ -49,9 +50,10 @@ async function show(work: Work, { delivery, row, message }: TakenMessage): Promi
 
 /** In a group the title is the owners' to give, as who is in it is. */
 async function takeTitle(work: Work, taken: TakenMessage, title: string): Promise<void> {
-  const { row, state, message } = taken
+  const { row, state, message, delivery } = taken
   if (row.kind !== 'group' || !hasAny(view(state).owners, message.sender.account)) return
-  const titled = { ...row, title }
+  const isNewest = await isNewestTitle(work, row, historyKey(row, row.base + delivery.sequence))
+  const titled = isNewest ? { ...row, title } : row
   work.put(titled)
   await show(work, { ...taken, row: titled })
 }

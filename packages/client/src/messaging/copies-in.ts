@@ -16,6 +16,7 @@ import { unopenedKey } from './errands.ts'
 import { feeding } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { type ConversationRow, errandRow, type HistoryRow, historyRow, type Person } from './rows.ts'
+import { isNewestTitle } from './titles.ts'
 import { historyKey, type Work } from './work.ts'
 
 /**
@@ -40,14 +41,14 @@ export async function takeCopies(
     if (!isSibling && !sameBytes(copy.account, message.sender.account)) continue
     const sender = await authorOf(work, copy, group.conversation, asker)
     if (sender === undefined || !fits(there, sender.id)) continue
-    current = await put(work, current, { there, copy, sender: sender.person })
+    current = await put(work, current, { there, copy, sender: sender.person, isSibling })
   }
 }
 
 async function put(
   work: Work,
   row: ConversationRow,
-  { there, copy, sender }: { there: HistoryRow | undefined; copy: Copy; sender: Person },
+  { there, copy, sender, isSibling }: { there: HistoryRow | undefined; copy: Copy; sender: Person; isSibling: boolean },
 ): Promise<ConversationRow> {
   const { conversation } = row
   const { header, content } = readAuthored(copy.authored)
@@ -64,8 +65,8 @@ async function put(
       dropRow(errandRow, unopenedKey(key)),
       ...(await feeding(work.store, [{ kind: 'history', body: key }])),
     )
-  // whoever came late has not read what it is called
-  const isTitle = row.title === undefined && content.kind === 'title' && (await isOwner(work, row, sender.account))
+  const named = content.kind === 'title' && (await isNewestTitle(work, row, key))
+  const isTitle = named && (isSibling || (await isOwner(work, row, sender.account)))
   const title = isTitle ? content.body.title : row.title
   const next = { ...row, title, newest: Math.max(row.newest, row.base + copy.sequence) }
   work.put(next)

@@ -14,8 +14,9 @@ import { dropRow, getRow, putRow } from '../rows.ts'
 import type { Change, RowStore } from '../store.ts'
 import { without } from './gaps.ts'
 import { type ConversationRow, type DraftRow, draftRow } from './rows.ts'
+import { isNewestTitle } from './titles.ts'
 import { take } from './transcript.ts'
-import { type Tools, Work } from './work.ts'
+import { historyKey, type Tools, Work } from './work.ts'
 
 /** What becomes of messages and commits once they are answered, and how messages are sealed again. */
 export function senderOf(tools: Tools): Sender {
@@ -132,7 +133,8 @@ async function keepOwn(
   const sender = { account: self.account, device: self.device }
   const content = decodeContent(draft.content)
   if (!isShown(content)) return work.put(kept)
-  const titled = content.kind === 'title' ? { ...kept, title: content.body.title } : kept
+  const isTitle = content.kind === 'title' && (await isNewestTitle(work, row, historyKey(row, row.base + sequence)))
+  const titled = isTitle ? { ...kept, title: content.body.title } : kept
   const entryBody = { sender, epoch: entry.epoch, authored: draft.authored }
   await work.record(titled, outcome.accepted, { kind: 'message', body: entryBody }, { isFed: false })
 }

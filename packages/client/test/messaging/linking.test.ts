@@ -36,3 +36,14 @@ test('a device that does not manage the account offers nothing', async () => {
   assert.deepEqual([await alice.client.manages(), await phone.client.manages()], [true, false])
   await assert.rejects(phone.client.offer(), { reason: 'not-manager' })
 })
+
+test('a device that was let in calls a group what it is called now', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  await world.acquaint(alice, bob)
+  const group = await world.group(alice, 'Board', bob)
+  await world.over(alice.client.rename('#Board', 'Bored', { signal: never }))
+  await world.over(alice.client.appoint('#Bored', ['bob'], { signal: never }))
+  const tablet = await world.sibling(bob)
+  assert.equal((await tablet.client.describe(group))?.title, 'Bored')
+})
