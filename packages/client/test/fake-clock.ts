@@ -47,6 +47,12 @@ export class FakeClock implements Clock {
     this.#nowMs += ms
   }
 
+  /** Time passes at one stroke: whatever is due meanwhile happens once, at the end of it. */
+  async sleep(ms: number): Promise<void> {
+    this.#set(this.#elapsedMs + ms)
+    await this.pass(0)
+  }
+
   #set(elapsedMs: number): void {
     this.#nowMs += elapsedMs - this.#elapsedMs
     this.#elapsedMs = elapsedMs

@@ -78,6 +78,7 @@ export async function startServer(config: Config, log: Logger): Promise<RunningS
       storage,
       log,
       clock: { nowMs: Date.now, monotonicMs: () => Math.floor(performance.now()) }, // whole, as times are stored
+      schedule,
       random: (count) => new Uint8Array(randomBytes(count)),
       connectionsMax: Math.min(v3Limits.connectionsMax, descriptors - v2ConnectionsMax),
       version,
@@ -107,6 +108,12 @@ export async function startServer(config: Config, log: Logger): Promise<RunningS
     await storage[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** Nothing that waits here keeps the process alive. */
+function schedule(afterMs: number, run: () => void): () => void {
+  const timer = setTimeout(run, afterMs).unref()
+  return () => clearTimeout(timer)
 }
 
 const idsAtOnce = 256

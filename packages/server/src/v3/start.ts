@@ -15,12 +15,14 @@ import { OpenSessions } from './open-sessions.ts'
 import { openRules, type Rules } from './rules.ts'
 import type { Clock, Policy, Random, Services } from './services.ts'
 import { CertificateSource, hostsOf } from './tls.ts'
+import type { Schedule } from './trimming.ts'
 
 export interface V3StartOptions {
   readonly config: Config
   readonly storage: Storage
   readonly log: Logger
   readonly clock: Clock
+  readonly schedule: Schedule
   readonly random: Random
   readonly connectionsMax: number
   readonly version: string
@@ -46,7 +48,7 @@ const renewalCheckMs = 3_600_000
 
 /** Starts version 3 on a storage. Rejects with `BadCertificate`, or the system's error for a port that cannot be had. */
 export async function startV3(options: V3StartOptions): Promise<RunningV3> {
-  const { config, storage, log, clock, random } = options
+  const { config, storage, log, clock, schedule, random } = options
   await using started = new AsyncDisposableStack()
   const identity = await openIdentity(storage.archive, random)
   const sessions = new OpenSessions()
@@ -112,12 +114,6 @@ export async function startV3(options: V3StartOptions): Promise<RunningV3> {
     },
     endAll: () => listener.endAll(),
   }
-}
-
-/** Nothing that waits here keeps the process alive. */
-function schedule(afterMs: number, run: () => void): () => void {
-  const timer = setTimeout(run, afterMs).unref()
-  return () => clearTimeout(timer)
 }
 
 function policyOf(config: Config): Policy {

@@ -1,0 +1,87 @@
+import { systemClock } from '@messageu/client'
+import { type View, view } from '@messageu/e2ee/conversation'
+import { type ConversationId, fromBase64url, toBase64url } from '@messageu/protocol/v3'
+import { look } from '../../../packages/client/src/messaging/desk.ts'
+import { Lists } from '../../../packages/client/src/messaging/lists.ts'
+import { meOf, registeredIn } from '../../../packages/client/src/messaging/reader.ts'
+import { courseOf, hasLeft, type Past } from './past.ts'
+import type { Phone } from './phone.ts'
+
+/** In which conversations not everybody is where they ought to be, or not all see the same. */
+export async function disagreements(past: Past, alive: readonly Phone[]): Promise<readonly string[]> {
+  const found: string[] = []
+  for (const [text, title] of past.titles) {
+    const conversation = fromBase64url(text) as ConversationId // it was one before it was written down
+    const roster = rosterOf(past, text)
+    if (roster === undefined) continue
+    const wrong = [...outOfPlace(past, text, roster), ...(await differences(past, alive, conversation, roster))]
+    if (wrong.length > 0) found.push(`${title}: ${wrong.join('\n  ')}\n${courseOf(past, text)}`)
+  }
+  return found
+}
+
+/** The devices after the last commit; before the first one, whoever has opened it is alone. */
+function rosterOf({ town: { ledger } }: Past, conversation: string): readonly string[] | undefined {
+  const generation = ledger.generationsOf(conversation).at(-1)
+  if (generation === undefined) return undefined
+  const entries = ledger.inOrder(conversation, generation).map(([, entry]) => entry)
+  const last = entries.findLast(({ kind }) => kind === 'commit')
+  return last?.kind === 'commit' ? last.roster : entries.slice(0, 1).map(({ by }) => by)
+}
+
+/** Dropped devices that are there, and listed ones of members that are not. */
+function outOfPlace(past: Past, conversation: string, roster: readonly string[]): string[] {
+  const people = new Set(past.phones.filter(({ id }) => roster.includes(id)).map(({ person }) => person))
+  return past.phones.flatMap((phone) => {
+    const { id, name, person, isDropped } = phone
+    if (roster.includes(id)) return isDropped ? [`${name} was dropped, and is on the roster`] : []
+    const isMissing = !isDropped && people.has(person) && !hasLeft(past, conversation, accountOf(phone))
+    return isMissing ? [`${name} is not on the roster`] : []
+  })
+}
+
+async function differences(
+  past: Past,
+  alive: readonly Phone[],
+  conversation: ConversationId,
+  roster: readonly string[],
+): Promise<string[]> {
+  const found: string[] = []
+  const seen = new Map<string, string>()
+  const titles = new Map<string, string>()
+  for (const phone of alive) {
+    const known = await phone.client.describe(conversation)
+    const isHere = known?.standing === 'active'
+    if (!roster.includes(phone.id)) {
+      if (isHere || known?.standing === 'stuck') found.push(`${phone.name} is not on the roster, and ${known.standing}`)
+      continue
+    }
+    const state = await look(await keptBy(phone)).state(conversation)
+    if (isHere && state !== undefined) seen.set(phone.name, whatIsSeen(view(state)))
+    else if (!hasLeft(past, toBase64url(conversation), accountOf(phone)))
+      found.push(`${phone.name} is on the roster, and ${known?.standing}`)
+    // who has not read it, because nobody said it since, does not know it
+    if (isHere && known.title !== undefined) titles.set(phone.name, known.title)
+  }
+  for (const all of [seen, titles])
+    if (new Set(all.values()).size > 1) found.push([...all].map(([name, what]) => `${name} sees ${what}`).join(', '))
+  return found
+}
+
+function whatIsSeen({ generation, epoch, authenticator, roster, owners }: View): string {
+  const people = owners.map((owner) => toBase64url(owner).slice(0, 6)).sort()
+  return `${generation}/${epoch} ${toBase64url(authenticator).slice(0, 8)}, ${roster.length} devices, owners ${people}`
+}
+
+/** What it takes to look at what a device has stored. */
+async function keptBy({ store }: Phone): Promise<Parameters<typeof look>[0]> {
+  const account = await registeredIn(store)
+  const { serverKey } = account.identity
+  const lists = new Lists({ serverKey, clock: systemClock, told: () => {} })
+  const tools = { me: await meOf(account), lists, nowMs: Date.now, touched: () => {}, written: () => {} }
+  return { store, tools }
+}
+
+function accountOf({ identity }: Phone): string {
+  return toBase64url(identity.account)
+}

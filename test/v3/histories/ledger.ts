@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto'
+import type { Transport } from '@messageu/client'
+import { decode } from '@messageu/protocol'
+import {
+  Accepted,
+  answers,
+  DeliveredCommit,
+  type DeviceId,
+  events,
+  operations,
+  readFrames,
+  toBase64url,
+} from '@messageu/protocol/v3'
+
+/** Something that the server accepted, as it went over the wire. */
+export type Entry =
+  | {
+      readonly kind: 'commit'
+      readonly epoch: number
+      readonly roster: readonly string[]
+      readonly by: string
+      readonly recorded: number
+    }
+  | { readonly kind: 'send'; readonly epoch: number; readonly by: string; readonly recorded: number }
+
+interface Sealed {
+  readonly epoch: number
+  readonly by: string
+  readonly roster?: readonly string[]
+}
+
+/**
+ * What everybody's devices asked for and were told, read off their connections: who was where when something was accepted.
+ * It knows nothing of how a client or the server works.
+ */
+export class Ledger {
+  readonly #entries = new Map<string, Map<number, Entry>>()
+  readonly #sealed = new Map<string, Sealed>()
+  #recorded = 0
+
+  get now(): number {
+    return this.#recorded
+  }
+
+  of(conversation: string, generation: number): ReadonlyMap<number, Entry> {
+    return this.#entries.get(`${conversation}/${generation}`) ?? new Map()
+  }
+
+  /** By sequence. */
+  inOrder(conversation: string, generation: number): readonly (readonly [number, Entry])[] {
+    return [...this.of(conversation, generation)].sort(([one], [other]) => one - other)
+  }
+
+  generationsOf(conversation: string): readonly number[] {
+    return [...this.#entries.keys()]
+      .filter((key) => key.startsWith(`${conversation}/`))
+      .map((key) => Number(key.slice(conversation.length + 1)))
+      .sort((a, b) => a - b)
+  }
+
+  /** The server has forgotten what it was told since then. */
+  forgetSince(recorded: number): void {
+    for (const entries of this.#entries.values())
+      for (const [sequence, entry] of entries) if (entry.recorded > recorded) entries.delete(sequence)
+  }
+
+  tap(transport: Transport, device: DeviceId): Transport {
+    const by = toBase64url(device)
+    return {
+      open: async (link, heard, options) => {
+        const asked = new Map<number, Sealed & { conversation: string; generation: number }>()
+        const channel = await transport.open(
+          link,
+          {
+            message: (message) => {
+              for (const frame of readFrames(message)) {
+                const sealed = frame.code === answers.done ? asked.get(frame.request) : undefined
+                if (sealed !== undefined) this.#note(sealed, decode(Accepted, frame.body).sequence)
+                if (frame.code === events.deliver.code) this.#delivered(frame.body)
+              }
+              heard.message(message)
+            },
+            closed: (why) => heard.closed(why),
+          },
+          options,
+        )
+        return {
+          certificate: channel.certificate,
+          send: (message) => {
+            for (const { code, request, body } of readFrames(message)) {
+              asked.delete(request)
+              const isSend = code === operations.send.code
+              if (!isSend && code !== operations.commit.code) continue
+              const read = isSend ? decode(operations.send.request, body) : decode(operations.commit.request, body)
+              const { generation, epoch } = read
+              const conversation = toBase64url(read.conversation)
+              const sealed = { epoch, by, ...('roster' in read ? { roster: read.roster.map(toBase64url) } : {}) }
+              asked.set(request, { ...sealed, conversation, generation })
+              if ('sealed' in read) this.#sealed.set(digestOf(read.sealed), sealed)
+            }
+            channel.send(message)
+          },
+          close: () => channel.close(),
+        }
+      },
+    }
+  }
+
+  #delivered(body: Uint8Array): void {
+    const { conversation, generation, sequence, kind, sealed } = decode(events.deliver.body, body)
+    const place = { conversation: toBase64url(conversation), generation }
+    if (kind === 'commit') {
+      const { epoch, roster, sender } = decode(DeliveredCommit, sealed)
+      this.#note({ ...place, epoch, by: toBase64url(sender), roster: roster.map(toBase64url) }, sequence)
+    } else if (kind === 'application') {
+      const known = this.#sealed.get(digestOf(sealed))
+      if (known !== undefined) this.#note({ ...place, ...known }, sequence)
+    }
+  }
+
+  #note(
+    { conversation, generation, epoch, by, roster }: Sealed & { conversation: string; generation: number },
+    sequence: number,
+  ): void {
+    const key = `${conversation}/${generation}`
+    const entries = this.#entries.get(key) ?? new Map<number, Entry>()
+    this.#entries.set(key, entries)
+    if (entries.has(sequence)) return
+    this.#recorded += 1
+    const recorded = this.#recorded
+    entries.set(
+      sequence,
+      roster === undefined ? { kind: 'send', epoch, by, recorded } : { kind: 'commit', epoch, by, roster, recorded },
+    )
+  }
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('base64')
+}
