@@ -351,7 +351,7 @@ suite('G03 a fetch from another machine', () => {
   const remote = { isLocal: () => false }
 
   test('is held open after the last byte, for a client that dies while bytes are on their way', async () => {
-    const clock = new HandClock()
+    const clock = new HandClock({ stepMs: 1 })
     const options = { ...remote, limits: { ...short, holdMs: 200 }, nowMs: clock.nowMs }
     await using at = await mailbox(openMemory(), [patterned(1000)], options)
     using peer = await Peer.dial(at.world.port)
@@ -371,7 +371,7 @@ suite('G03 a fetch from another machine', () => {
       [20_000, 210],
       [60_000, 210],
     ] as const) {
-      const clock = new HandClock()
+      const clock = new HandClock({ stepMs: 1 })
       await using at = await mailbox(openMemory(), [patterned(bytes)], { ...remote, limits, nowMs: clock.nowMs })
       using peer = await Peer.dial(at.world.port)
       peer.write(fetchRequest(at.reader))
@@ -392,7 +392,7 @@ suite('G03 a fetch from another machine', () => {
   })
 
   test('by a client that ends its side and resets soon after is not delivered', async () => {
-    const clock = new HandClock()
+    const clock = new HandClock({ stepMs: 1 })
     const limits = { ...short, holdMs: 30_000, settleMs: 200 }
     await using at = await mailbox(openMemory(), [patterned(100_000)], { ...remote, limits, nowMs: clock.nowMs })
     using peer = await Peer.dial(at.world.port)
