@@ -1,13 +1,15 @@
 /** The whole server, as `messageu serve` starts it, in a process of its own, with a back door for filling it. */
 import { randomBytes } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
-import { parseLink } from '@messageu/protocol/v3'
+import { decode } from '@messageu/protocol'
+import { type AccountId, type AccountName, ConversationId, Hash, PublicKey, parseLink } from '@messageu/protocol/v3'
 import type { ObjectChange, ObjectKind } from '../packages/server/src/archive.ts'
 import { readConfig } from '../packages/server/src/config.ts'
 import { openLog } from '../packages/server/src/log.ts'
 import { startServer } from '../packages/server/src/main.ts'
 import { databaseFile } from '../packages/server/src/storage/folder.ts'
 import { openSqlite } from '../packages/server/src/storage/sqlite.ts'
+import { encodeAccount } from '../packages/server/src/v3/accountrecords.ts'
 import { serveTasks } from './children.ts'
 import { loopDelayMeter } from './measure.ts'
 
@@ -61,7 +63,7 @@ function accountOf(index: number): ObjectChange[] {
   const name = Buffer.from(`filled${index}`)
   const object = (kind: ObjectKind, key: Uint8Array, value: Uint8Array): ObjectChange => ({ kind, key, value })
   return [
-    object('account', account, randomBytes(100)),
+    object('account', account, accountRecord(account as Uint8Array as AccountId, 10_000_000 + index, name.toString())), // an id
     object('accountNumber', number, account),
     object('listEntry', Buffer.concat([account, Buffer.from([0, 0, 0, 1])]), randomBytes(450)),
     object('name', name, account),
@@ -69,6 +71,36 @@ function accountOf(index: number): ObjectChange[] {
     object('device', device, randomBytes(41)),
     object('deviceNumber', number, device),
   ]
+}
+
+/** An account as it is kept; its keys are nobody's, and it has no device. */
+function accountRecord(id: AccountId, number: number, name: string): Uint8Array {
+  const key = (): PublicKey => decode(PublicKey, randomBytes(32))
+  const list = {
+    account: id,
+    name: name as AccountName, // it has the form of one
+    serverKey: key(),
+    accountKey: key(),
+    managerKey: key(),
+    version: 1,
+    hash: decode(Hash, randomBytes(32)),
+    devices: [],
+    formerDevices: [],
+    managerEntries: 0,
+    isClosed: false,
+  }
+  return encodeAccount({
+    number,
+    id,
+    name: list.name,
+    list,
+    devices: [],
+    isAdmin: false,
+    isDisabled: false,
+    quotaBytes: 2 ** 30,
+    createdAt: 0,
+    ownDevices: decode(ConversationId, randomBytes(32)),
+  })
 }
 
 serveTasks(tasks)
