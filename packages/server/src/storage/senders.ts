@@ -47,17 +47,11 @@ export class Senders {
   }
 
   begin(id: SendId, sent: SendFields): void {
-    const { sends } = this.#of(sent.device)
-    const slots = sends.slots
-    sends.begin(id, sent)
-    if (sends.slots > slots) this.#senders.grew(sends.slots - slots)
+    this.#begin(sent.device, (sends) => sends.begin(id, sent))
   }
 
   beginRun(run: SentRun): void {
-    const { sends } = this.#of(run.place.device)
-    const slots = sends.slots
-    sends.beginRun(run)
-    if (sends.slots > slots) this.#senders.grew(sends.slots - slots)
+    this.#begin(run.place.device, (sends) => sends.beginRun(run))
   }
 
   acceptedRun({ place, numbers }: SentRun, { positions, at }: Stepped): void {
@@ -77,6 +71,14 @@ export class Senders {
 
   refused(device: number, number: number): void {
     this.#of(device).sends.refused(number)
+  }
+
+  /** What is begun may need more slots. */
+  #begin(device: number, begin: (sends: DeviceSends) => void): void {
+    const { sends } = this.#of(device)
+    const slots = sends.slots
+    begin(sends)
+    if (sends.slots > slots) this.#senders.grew(sends.slots - slots)
   }
 
   #of(device: number): Sender {

@@ -37,6 +37,20 @@ async function catchUp(setting: Setting, ...phones: Phone[]): Promise<void> {
   }
 }
 
+/** A trimming that has begun, and waits for what devices have acknowledged until it may go on. */
+async function heldTrimming(world: ConversationsWorld): Promise<{ trimming: Promise<void>; goOn: () => void }> {
+  const { archive } = world
+  const acknowledged = archive.acknowledged.bind(archive)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  archive.acknowledged = async (device) => {
+    await promise
+    return acknowledged(device)
+  }
+  const trimming = world.trim()
+  await settled()
+  return { trimming, goOn: resolve }
+}
+
 /** The archive, which finds what is stored at some positions damaged. */
 function damage(archive: Archive, positions: ReadonlySet<number>): void {
   const read = archive.read.bind(archive)
@@ -564,22 +578,14 @@ for (const kind of ['memory', 'sqlite'])
       const { world, alice, bob, tablet, conversation } = setting
       const carol = world.person('carol')[0] as Phone
       await catchUp(setting, alice, bob, tablet)
-      const { archive } = world
-      const acknowledged = archive.acknowledged.bind(archive)
-      const gate = Promise.withResolvers<void>()
-      archive.acknowledged = async (device) => {
-        await gate.promise
-        return acknowledged(device)
-      }
-      const trimming = world.trim()
-      await settled()
+      const { trimming, goOn } = await heldTrimming(world)
       await alice.commit(conversation, [alice, bob, tablet, carol])
       await alice.say(conversation, 'welcome')
       for (const phone of [alice, bob, tablet]) {
         await until(() => phone.line.heard.at(-1)?.sequence === (phone === alice ? 2 : 3))
         await phone.acknowledge()
       }
-      gate.resolve()
+      goOn()
       await trimming
       await carol.connect()
       await live(setting, carol)
@@ -593,17 +599,9 @@ for (const kind of ['memory', 'sqlite'])
       await using setting = await start(kind)
       const { world, alice, bob, conversation } = setting
       await catchUp(setting, alice)
-      const { archive } = world
-      const acknowledged = archive.acknowledged.bind(archive)
-      const gate = Promise.withResolvers<void>()
-      archive.acknowledged = async (device) => {
-        await gate.promise
-        return acknowledged(device)
-      }
-      const trimming = world.trim()
-      await settled()
+      const { trimming, goOn } = await heldTrimming(world)
       await alice.say(conversation, 'meanwhile')
-      gate.resolve()
+      goOn()
       await trimming
       await bob.connect()
       await live(setting, bob)
