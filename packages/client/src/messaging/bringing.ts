@@ -1,5 +1,11 @@
 import { ConversationError, checkKeyPackage, view } from '@messageu/e2ee/conversation'
-import type { AccountId, ClaimedPackage, ConversationId, DeviceId } from '@messageu/protocol/v3'
+import {
+  type AccountId,
+  type ClaimedPackage,
+  type ConversationId,
+  type DeviceId,
+  RefusedError,
+} from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { commit, newestLists } from './commits-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
@@ -61,7 +67,7 @@ async function offeredBy(
   if (missing.length === 0) return []
   const lists = await newestLists(work, [account])
   const good: Offered[] = []
-  for (const claimed of await desk.session.request('claim', account, { signal })) {
+  for (const claimed of await claimedFrom(desk, account, { signal })) {
     const isHere = good.some(({ device }) => sameBytes(device, claimed.device))
     if (isHere || !missing.some(({ device }) => sameBytes(device, claimed.device))) continue
     try {
@@ -74,6 +80,16 @@ async function offeredBy(
     }
   }
   return good
+}
+
+/** Whoever has refused this account is to it as one that is not there, and keeps nobody else from coming. */
+async function claimedFrom(desk: Desk, account: AccountId, wait: Wait): Promise<readonly ClaimedPackage[]> {
+  try {
+    return await desk.session.request('claim', account, wait)
+  } catch (error) {
+    if (error instanceof RefusedError && error.reason === 'not-permitted') return []
+    throw error
+  }
 }
 
 function hasDevice(roster: readonly DeviceId[], device: DeviceId): boolean {

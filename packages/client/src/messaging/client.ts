@@ -23,6 +23,7 @@ import { Keeper } from './keeper.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { Lists } from './lists.ts'
 import { amongOwn, mustManage } from './managing.ts'
+import { reopen } from './opening.ts'
 import { meOf, Reader, registeredIn } from './reader.ts'
 import { receiverOf } from './receive.ts'
 import { comeBack } from './returning.ts'
@@ -260,7 +261,9 @@ export class Client implements AsyncDisposable {
   }
 
   async judge(name: string, verdict: 'accept' | 'refuse' | 'block' | 'unblock', wait: Wait): Promise<void> {
-    await judge(this.#desk, this.#sending, { account: await accountNamed(this.#desk, name, wait), verdict }, wait)
+    const account = await accountNamed(this.#desk, name, wait)
+    if (verdict === 'accept') await reopen(this.#desk, this.#sending, account, wait)
+    await judge(this.#desk, this.#sending, { account, verdict }, wait)
   }
 
   /** Also for a name with an alarm: the number with the account that it stands for now. */

@@ -3,6 +3,7 @@ import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import type { Outcome } from '../outbox.ts'
 import type { RequestOf } from '../wire.ts'
+import { giveUpPlace } from './departures.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
 import { decide, requestsBy } from './requests.ts'
@@ -72,12 +73,7 @@ export async function markVerified(desk: Desk, sending: Sending, account: Accoun
 
 async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait): Promise<void> {
   await desk.session.request('leave', { conversation }, wait)
-  await write(desk, async (work) => {
-    const row = await work.conversation(conversation)
-    if (row === undefined) return
-    work.dropState(conversation)
-    work.put({ ...row, standing: { kind: 'left', body: undefined } })
-  })
+  await write(desk, (work) => giveUpPlace(work, conversation))
 }
 
 /** The own devices hear of it. */

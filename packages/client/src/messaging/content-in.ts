@@ -5,6 +5,7 @@ import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { accountKeys, accountRow, getRow, putRow } from '../rows.ts'
 import { takeCopies } from './copies-in.ts'
+import { giveUpPlace, keepDeparture } from './departures.ts'
 import { errandKey } from './errands.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { decide } from './requests.ts'
@@ -58,19 +59,24 @@ async function takeTitle(work: Work, taken: TakenMessage, title: string): Promis
   await show(work, { ...taken, row: titled })
 }
 
-/** Somebody online takes its devices out, and shows the signature to the others. CONVERSATIONS D 2 */
+/**
+ * Somebody online takes its devices out, and shows the signature to the others. CONVERSATIONS D 2. Where a sibling has
+ * said it, this device is out as well, and the server hears it again: the sibling may have ended before it could say so.
+ */
 async function takeLeave(
   work: Work,
   taken: TakenMessage,
   said: Extract<Content, { kind: 'leave' }>['body'],
 ): Promise<void> {
-  const { conversation } = taken.row
-  const { account, device } = taken.message.sender
+  const { row, message } = taken
+  const { conversation, generation } = row
+  const { account, device } = message.sender
   const { epoch, departure: signature } = said
-  const errand = { conversation, account, device, epoch, signature, at: work.nowMs }
-  work.tools.touched(conversation)
-  work.store.put(putRow(errandRow, errandKey('departure', conversation, account), { kind: 'departure', body: errand }))
   await show(work, taken)
+  if (row.kind !== 'group') return
+  keepDeparture(work, { conversation, generation, account, device, epoch, signature, at: work.nowMs })
+  work.tools.touched(conversation)
+  if (sameBytes(account, work.me.self.account)) await giveUpPlace(work, conversation)
 }
 
 /** A sibling asks for anything that this device has, another member for what it has written itself. */

@@ -10,12 +10,11 @@ import { bringIn } from './bringing.ts'
 import { share } from './contacts.ts'
 import { sendHistory } from './copies-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
-import { split } from './duties.ts'
 import { accountOf, append, managerOf, renewManager } from './managing.ts'
 import { enterOpened } from './opening.ts'
 import { contactRow, conversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
-import { perform, wanted } from './tending.ts'
+import { perform, wantedByTurn } from './tending.ts'
 
 /** How often a new device is looked for until it can be brought in. */
 const lookMs = 1_000
@@ -77,7 +76,7 @@ export async function dropDevice(desk: Desk, device: DeviceId, wait: Wait): Prom
   await append(desk, async (list, key) => (isOn(list, device) ? removeDevice(list, key, device) : undefined), wait)
   await renewManager(desk, wait)
   for (const conversation of await activeOnes(desk))
-    await perform(desk, conversation, split(await wanted(desk, conversation), self.account).own, wait)
+    await perform(desk, conversation, (await wantedByTurn(desk, conversation)).atOnce, wait)
 }
 
 /** The conversation of the own devices; it is entered when there is a second one. */

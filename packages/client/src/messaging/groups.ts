@@ -6,6 +6,7 @@ import { beginAlone } from './beginning.ts'
 import { bringIn } from './bringing.ts'
 import { commit } from './commits-out.ts'
 import { acceptByTurning } from './contacts.ts'
+import { giveUpPlace } from './departures.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import type { Sending } from './sending.ts'
 import { write } from './writing.ts'
@@ -106,21 +107,13 @@ export async function leave(desk: Desk, sending: Sending, conversation: Conversa
   const work = look(desk)
   const state = await work.state(conversation)
   const row = await work.conversation(conversation)
-  if (row?.kind === 'own-devices') throw new ClientError('forbidden', 'one does not leave one’s own devices')
-  if (row?.standing.kind === 'active' && state !== undefined) {
+  if (row?.kind !== 'group') throw new ClientError('forbidden', 'only groups are left: people are refused or blocked')
+  if (row.standing.kind === 'active' && state !== undefined) {
     const { outcome } = await sending.post(conversation, await leaving(state, desk.tools.me.self), wait)
     await outcome
   }
   await desk.session.request('leave', { conversation }, wait)
-  await write(desk, async (each) => {
-    const left = await each.conversation(conversation)
-    if (left === undefined) return
-    each.dropState(conversation)
-    each.put({ ...left, standing: { kind: 'left', body: undefined } })
-    if (left.peer === undefined) return
-    const contact = await each.contact(left.peer)
-    if (contact !== undefined) each.putContact({ ...contact, direct: undefined })
-  })
+  await write(desk, (each) => giveUpPlace(each, conversation))
 }
 
 /** A group of another program may have none that anybody sees; ours have one. */

@@ -7,8 +7,9 @@ import { ClientError } from '../errors.ts'
 import { rowsOf } from '../rows.ts'
 import { askForUnopened } from './asking.ts'
 import { answerAsks } from './copies-out.ts'
+import { confirmLeaving, forgetDepartures } from './departures.ts'
 import { type Desk, rowOf, type Wait } from './desk.ts'
-import { isNothing, split } from './duties.ts'
+import { isNothing } from './duties.ts'
 import { explainGaps } from './gaps-out.ts'
 import { gather } from './gathering.ts'
 import { Newcomer, update } from './healing.ts'
@@ -18,7 +19,7 @@ import { keepPackages } from './packages.ts'
 import { comeBack } from './returning.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
-import { perform, wanted } from './tending.ts'
+import { perform, wantedByTurn } from './tending.ts'
 
 /** When something is to be looked at, by the clock that never jumps; 0 for at once. */
 interface Appointment {
@@ -223,8 +224,10 @@ export class Keeper implements AsyncDisposable {
       case 'waiting':
       case 'stuck':
         return this.#mend(row)
-      case 'request':
       case 'left':
+        await confirmLeaving(this.#desk, conversation, this.#wait)
+        return undefined
+      case 'request':
       case 'removed':
       case undefined:
         return undefined
@@ -251,17 +254,18 @@ export class Keeper implements AsyncDisposable {
     const { conversation } = row
     this.#mendable.delete(toBase64url(conversation))
     await gather(this.#desk, row, this.#wait)
+    await forgetDepartures(this.#desk, conversation)
     const explainAgainMs = await explainGaps(this.#desk, row, this.#wait)
     const askMs = await askForUnopened(this.#desk, this.#sending, row, this.#wait)
     const askAgainMs = earlier(explainAgainMs, askMs)
-    const { own, others } = split(await wanted(this.#desk, conversation), this.#desk.tools.me.self.account)
-    await perform(this.#desk, conversation, own, this.#wait)
+    const { atOnce, later } = await wantedByTurn(this.#desk, conversation)
+    await perform(this.#desk, conversation, atOnce, this.#wait)
     // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
     if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#wait)
-    let dutyMs = isNothing(others) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
+    let dutyMs = isNothing(later) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
     if (dutyMs === 0) {
       dutyMs = this.#forgetDuty(conversation)
-      await perform(this.#desk, conversation, others, this.#wait)
+      await perform(this.#desk, conversation, later, this.#wait)
     }
     const keysMs = await this.#newcomer.tend(conversation, this.#wait)
     return earlier(earlier(askAgainMs, dutyMs), keysMs)

@@ -48,6 +48,8 @@ export const messagingLimits = {
   /** Commits that may win before one of ours is given up. */
   commitAttempts: 20,
 
+  /** Accounts that have left whom one commit takes out. Protocol 3 §6.10 */
+  departuresPerCommit: 10,
   /** CONVERSATIONS C 12: devices that one commit adds. */
   addsPerCommit: protocol.welcomesPerCommitMax,
 

@@ -37,6 +37,13 @@ export async function openWith(desk: Desk, sending: Sending, account: AccountId,
   return conversation
 }
 
+/** Where this account has refused and left, it takes part again before anybody is told that they may write. */
+export async function reopen(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
+  const direct = (await look(desk).contact(account))?.direct
+  const row = direct && (await rowOf(desk, direct))
+  if (row?.standing.kind === 'left') await openWith(desk, sending, account, wait)
+}
+
 /** Whoever was interrupted before the other side was in, or whose other side has left, is alone there. */
 async function isThere(desk: Desk, conversation: ConversationId, account: AccountId): Promise<boolean> {
   const state = await look(desk).state(conversation)
@@ -71,7 +78,8 @@ export async function enterOpened(
   const shown = await desk.session.request('read-state', { conversation }, { signal })
   if (isAlone(desk, shown)) return void (await beginAlone(desk, conversation, { purpose, shown }))
   // whoever has opened it is bringing this device in, or has given up
-  if (await isBroughtIn(desk, conversation, { signal })) return
+  const hasLeft = (await rowOf(desk, conversation))?.standing.kind === 'left' // then nobody brings it in
+  if (!hasLeft && (await isBroughtIn(desk, conversation, { signal }))) return
   if (shown.epoch > 0 && (await rejoin(desk, conversation, { signal })) === 'done') return
   await regenerate(desk, conversation, { purpose, signal })
 }

@@ -259,11 +259,12 @@ export const feedRow = {
 export const errandRow = {
   table: 'errands',
   codec: union({
-    /** An account has said that it leaves: its devices are to be taken out. */
+    /** An account has said that it leaves: its devices are to be taken out. One's own: the server is still to be told. */
     departure: {
       tag: 1,
       body: struct({
         conversation: ConversationId,
+        generation: u32,
         account: AccountId,
         device: DeviceId,
         epoch: u64,

@@ -144,6 +144,7 @@ async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): 
       throw new ClientError('not-a-member', 'this device has lost its place, and cannot take it again yet')
     }
     case 'left':
+      throw new ClientError('not-a-member', 'this account has left the conversation')
     case 'removed':
     case undefined:
       throw new ClientError('not-a-member', 'this device has no place in the conversation')

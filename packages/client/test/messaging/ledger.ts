@@ -109,6 +109,11 @@ export class Ledger {
   }
 
   participates(account: AccountId): boolean {
+    return this.concerns(account) && !this.left.has(toBase64url(account))
+  }
+
+  /** Whether it is the account's, also if that has left. */
+  concerns(account: AccountId): boolean {
     const accounts = this.#pair.length > 0 ? this.#pair : [...this.#accountsHere(), ...this.#expected]
     return accounts.some((each) => same(each, account))
   }
@@ -135,7 +140,7 @@ export class Ledger {
   }
 
   mustTakePart({ account }: Asking): void {
-    if (!this.participates(account) || this.left.has(toBase64url(account))) throw notPermitted('no such conversation')
+    if (!this.participates(account)) throw notPermitted('no such conversation')
   }
 
   /** What goes out by an accepted message. */
@@ -201,11 +206,12 @@ export class Ledger {
     if (generation !== this.generation + 1) throw this.#stale('generation')
     if (!roster.some((each) => same(each, device))) throw notPermitted('whoever asks comes back')
     const back = roster.map((each) => this.#ownerOf(each))
-    if (back.some((owner) => owner === undefined || !this.participates(owner))) throw notPermitted('a stranger')
-    const accounts = this.#pair.length > 0 ? this.#pair : this.#accountsHere()
+    if (back.some((owner) => owner === undefined || !this.concerns(owner))) throw notPermitted('a stranger')
+    const isThere = (account: AccountId): boolean => !this.left.has(toBase64url(account))
+    const accounts = (this.#pair.length > 0 ? this.#pair : this.#accountsHere()).filter(isThere)
     const missing = accounts.filter((account) => !back.some((owner) => owner !== undefined && same(owner, account)))
     if (missing.length > (this.kind === 'group' ? 1 : 0)) throw notPermitted('others have to come back too')
-    this.#expected = back.filter((owner) => owner !== undefined)
+    this.#expected = back.filter((owner) => owner !== undefined).filter(isThere)
     this.generation = generation
     this.epoch = 0
     this.floor = 0

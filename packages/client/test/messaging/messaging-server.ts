@@ -200,10 +200,10 @@ export class MessagingServer extends FakeServer {
     const kind = isSelf ? 'self' : 'direct'
     if (!this.lists.has(toBase64url(other)) || this.#isShutOut(asking.account, other)) throw notPermitted('nobody')
     const there = [...this.ledgers.values()].find(
-      (ledger) =>
-        ledger.kind === kind && ledger.participates(asking.account) && ledger.participates(other) && !ledger.isClosed,
+      (ledger) => ledger.kind === kind && ledger.concerns(asking.account) && ledger.concerns(other) && !ledger.isClosed,
     )
     if (!isSelf) this.#standings.set(pairOf(other, asking.account), 'accepted')
+    there?.left.delete(toBase64url(asking.account))
     if (there !== undefined) return { conversation: there.conversation, generation: there.generation, isNew: false }
     const pair = isSelf ? [other] : [asking.account, other]
     this.#begin(new Ledger({ conversation, kind, pair }, asking, this.#owned))

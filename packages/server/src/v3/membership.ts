@@ -159,6 +159,7 @@ export function afterRecreation(
     mustBeListed(each)
     after.add(each.account.number)
   }
+  for (const account of state.left) after.delete(account)
   if (!after.isSubsetOf(before)) throw notPermitted('nobody comes in by creating a conversation anew')
   const behindMax = state.kind === 'group' ? 1 : 0
   if (before.difference(after).difference(lost).size > behindMax)
@@ -203,6 +204,20 @@ export function afterLeaving(
   const next = withAudience({ ...state, left, expected, intervals })
   if (next.audience.size > 0) return next
   return withAudience({ ...next, ...nobody, isClosed: true })
+}
+
+/** The state once an account takes part again that had left: its devices that are on the roster hear from here on. */
+export function afterReturning(
+  state: ConversationState,
+  account: number,
+  { sequence, position, isRead }: Place,
+): ConversationState {
+  const back = state.roster.filter((member) => member.account === account)
+  return withAudience({
+    ...state,
+    left: state.left.filter((each) => each !== account),
+    intervals: [...kept(state.intervals, isRead), ...back.map((member) => interval(member, sequence + 1, position))],
+  })
 }
 
 /** Of a conversation that has closed, its id is all that has to stay. */

@@ -5,6 +5,7 @@ import { pairKey } from './conversationkeys.ts'
 import { idInUse, memberFrom, notPermitted } from './membership.ts'
 import type { Parts } from './parts.ts'
 import { isPresent } from './person.ts'
+import { takePartAgain } from './regenerating.ts'
 import type { Account, Device, ResponseOf } from './services.ts'
 
 type Opened = ResponseOf<'open'>
@@ -24,7 +25,10 @@ export async function open(parts: Parts, device: Device, { conversation: id, tar
   const key = pairKey(own.number, other.number)
   return parts.turns.take([keyOf(key)], async () => {
     const found = await openOf(parts, key)
-    if (found !== undefined) return found
+    if (found !== undefined) {
+      await takePartAgain(parts, device, found.conversation)
+      return found
+    }
     await mustBeFree(parts, id)
     if (standing === 'stranger') await parts.strangers.introduce(own, other, id)
     if (other !== own && (await parts.contacts.standing(other, own)) === 'stranger')

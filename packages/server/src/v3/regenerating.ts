@@ -3,7 +3,15 @@ import type { ObjectChange } from '../archive.ts'
 import { devicesOf } from './committing.ts'
 import { type Conversation, type ConversationState, oldestIn, refusedFor } from './conversation.ts'
 import { handshakeKey, pairKey } from './conversationkeys.ts'
-import { accountsOf, afterLeaving, afterRecreation, mayLeave, mayReport, notPermitted } from './membership.ts'
+import {
+  accountsOf,
+  afterLeaving,
+  afterRecreation,
+  afterReturning,
+  mayLeave,
+  mayReport,
+  notPermitted,
+} from './membership.ts'
 import type { Parts } from './parts.ts'
 import type { Device, RequestOf, ResponseOf } from './services.ts'
 import { learnWelcomeTrees, without } from './welcometrees.ts'
@@ -66,6 +74,22 @@ export async function leave(parts: Parts, device: Device, id: ConversationId): P
     if (next.isClosed) notify(parts, state.audience, { kind: 'regenerated', body })
     else notify(parts, next.audience, { kind: 'left', body: { ...body, account } })
     trimming.note(id)
+    return
+  }
+}
+
+/** Undoes that an account has left, for whoever opens the conversation of a pair again. Protocol 3 §6.2. */
+export async function takePartAgain(parts: Parts, device: Device, id: ConversationId): Promise<void> {
+  const { archive, shelf } = parts
+  const { number } = device.account
+  for (;;) {
+    const conversation = await shelf.find(id)
+    if (conversation === undefined || !conversation.state.left.includes(number)) return
+    if (conversation.state.welcomeTrees === undefined) await learnWelcomeTrees(archive, conversation)
+    if (!shelf.holds(conversation)) continue
+    const { state, sequence } = conversation
+    const place = { sequence, position: archive.position, isRead: isReadIn(parts, conversation) }
+    await shelf.change(conversation, { state: afterReturning(state, number, place), sequence }, { objects: [] })
     return
   }
 }

@@ -576,6 +576,24 @@ for (const kind of ['memory', 'sqlite'])
       await alice.ask('recreate', { conversation, generation: 2, roster: [alice.id] })
     })
 
+    test('whoever has left does not keep a conversation from beginning anew, and does not come back by it', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [alice, bob, carol, dave] = ['a', 'b', 'c', 'd'].flatMap((name) => world.person(name)) as [
+        Phone,
+        Phone,
+        Phone,
+        Phone,
+      ]
+      const conversation = await world.group(alice, bob, carol, dave)
+      await carol.ask('leave', { conversation })
+      await dave.ask('leave', { conversation })
+      const roster = [alice, bob, carol].map(({ id }) => id)
+      await alice.ask('recreate', { conversation, generation: 2, roster })
+      for (const each of [carol, dave])
+        await assert.rejects(each.ask('read-state', { conversation }), refusal('not-permitted'))
+      assert.equal((await bob.ask('read-state', { conversation })).generation, 2)
+    })
+
     test('who was awaited in a generation may begin the next one', async () => {
       await using world = await ConversationsWorld.start(kind)
       const [alice, bob] = ['a', 'b'].flatMap((name) => world.person(name)) as [Phone, Phone]
@@ -627,6 +645,30 @@ for (const kind of ['memory', 'sqlite'])
       const next = await bob.ask('open', direct(alice))
       assert.equal(next.isNew, true)
       assert.notDeepEqual(next.conversation, conversation)
+    })
+
+    test('one of a pair that has left takes part again by opening: its devices hear what comes from there on', async () => {
+      await using world = await ConversationsWorld.start(kind)
+      const [[alice], [phone, tablet]] = [world.person('a'), world.person('b', 2)] as [[Phone], [Phone, Phone]]
+      const { conversation } = await alice.ask('open', direct(phone))
+      await alice.commit(conversation, [alice, phone, tablet])
+      await tablet.connect()
+      await until(() => tablet.line.heard.length === 2)
+      await phone.ask('leave', { conversation })
+      await alice.say(conversation, 'to nobody')
+      await alice.ask('open', direct(phone))
+      await assert.rejects(phone.say(conversation, 'x', { epoch: 1 }), refusal('not-permitted'))
+      const opened = await phone.ask('open', direct(alice))
+      assert.deepEqual(opened, { conversation, generation: 1, isNew: false })
+      await world.restart([alice, phone, tablet])
+      await alice.say(conversation, 'welcome back')
+      await tablet.connect()
+      await until(() => tablet.line.heard.length === 3)
+      assert.deepEqual(
+        tablet.line.heard.map(({ sequence }) => sequence),
+        [1, 1, 3],
+      )
+      assert.equal((await phone.say(conversation, 'thank you', { epoch: 1 })).sequence, 4)
     })
 
     test('who is stuck is heard by the others, but not over and over', async () => {
