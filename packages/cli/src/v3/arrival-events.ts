@@ -49,6 +49,7 @@ export function contentFields({ kind, body }: Content): Fields {
     case 'copies':
     case 'contact':
     case 'manager':
+    case 'settled':
       return { kind } // the rest is between devices
   }
 }

@@ -37,6 +37,7 @@ export function said(content: Content): string {
     case 'copies':
     case 'contact':
     case 'manager':
+    case 'settled':
       return '(something between devices)'
   }
 }

@@ -5,6 +5,7 @@ import { ClientError } from '../errors.ts'
 import { enter } from './commits-in.ts'
 import { type Desk, look } from './desk.ts'
 import type { ConversationRow } from './rows.ts'
+import { noteBegun } from './untitled.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
 
@@ -17,15 +18,19 @@ export async function beginAlone(
   conversation: ConversationId,
   {
     purpose,
+    title,
     shown: { generation, sequence },
-  }: { purpose: Purpose; shown: Pick<ShownState, 'generation' | 'sequence'> },
+  }: { purpose: Purpose; title?: string; shown: Pick<ShownState, 'generation' | 'sequence'> },
 ): Promise<ConversationRow> {
   const { me, lists } = desk.tools
   const list = await lists.newest(desk.store, me.self.account)
   if (list === undefined) throw new ClientError('not-registered', 'the device list of this account is not known yet')
   const state = await createConversation(me.self, list, { conversation, generation, purpose, suite })
   const awaited = purpose.kind === 'direct' ? [purpose.with, me.self.account] : []
-  return write(desk, (work) => takePlace(work, conversation, { state, sequence, awaited }))
+  return write(desk, (work) => {
+    if (title !== undefined) noteBegun(work, conversation, title)
+    return takePlace(work, conversation, { state, sequence, awaited })
+  })
 }
 
 /** The state of a conversation that begins, or begins anew, with this device. The others are still to be brought in. */

@@ -14,9 +14,10 @@ import { arrivals, somebody } from './arrivals.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
 import { judge, markVerified, safetyWith } from './contacts.ts'
 import type { Desk, Wait } from './desk.ts'
-import { admitDevice, dropDevice, type Progress } from './devices.ts'
+import { admitDevice, dropDevice } from './devices.ts'
 import { discover } from './discovering.ts'
 import { accountNamed, accountToCompare, conversationFor, conversationWith, type Known } from './finding.ts'
+import type { Progress } from './giving.ts'
 import { addPeople, appoint, createGroup, leave, removePeople, rename } from './groups.ts'
 import type { Arrival, Item, Message, Somebody } from './items.ts'
 import { Keeper } from './keeper.ts'
@@ -29,6 +30,7 @@ import { receiverOf } from './receive.ts'
 import { comeBack } from './returning.ts'
 import { senderOf } from './sender.ts'
 import { Sending } from './sending.ts'
+import { Settling } from './settling.ts'
 import type { Tools } from './work.ts'
 
 export interface ClientOptions {
@@ -69,17 +71,25 @@ export class Client implements AsyncDisposable {
   readonly #desk: Desk
   readonly #reader: Reader
   readonly #sending: Sending
+  readonly #settling: Settling
   readonly #keeper: Keeper
   readonly #life: { isCaughtUp: boolean }
 
   private constructor(
     account: AccountRow,
-    { desk, sending, keeper, life }: { desk: Desk; sending: Sending; keeper: Keeper; life: { isCaughtUp: boolean } },
+    {
+      desk,
+      sending,
+      settling,
+      keeper,
+      life,
+    }: { desk: Desk; sending: Sending; settling: Settling; keeper: Keeper; life: { isCaughtUp: boolean } },
   ) {
     this.account = account
     this.#desk = desk
     this.#reader = new Reader(account, desk)
     this.#sending = sending
+    this.#settling = settling
     this.#keeper = keeper
     this.#life = life
   }
@@ -124,12 +134,13 @@ export class Client implements AsyncDisposable {
     )
     const desk: Desk = { session, store, tools, clock, random, bell }
     const sending = new Sending(desk)
-    keeper = opening.use(new Keeper(desk, sending))
+    const settling = new Settling(desk, sending)
+    keeper = opening.use(new Keeper(desk, sending, settling))
     await session.ready(options)
     await tools.lists.refresh(store, account.identity.account, { asker: session.asker, signal })
     await discover(desk, account, { signal })
     await (tends ? keeper.opened() : comeBack(desk))
-    const client = new Client(account, { desk, sending, keeper, life })
+    const client = new Client(account, { desk, sending, settling, keeper, life })
     client.#held = opening.move()
     return client
   }
@@ -309,7 +320,7 @@ export class Client implements AsyncDisposable {
     { isManager = false, tell = () => {}, signal }: Wait & { isManager?: boolean; tell?: (progress: Progress) => void },
   ): Promise<DeviceId> {
     const certificate = await readDeviceCode(code)
-    await admitDevice(this.#desk, this.#sending, { certificate, isManager, tell }, { signal })
+    await admitDevice(this.#desk, this.#settling, { certificate, isManager, tell }, { signal })
     return certificate.device
   }
 

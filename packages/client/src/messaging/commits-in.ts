@@ -14,9 +14,11 @@ import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { noteDirect } from './directs.ts'
 import { bringsKeys } from './healing.ts'
+import { noteArrived } from './newcomers.ts'
 import type { ConversationRow, PendingRow, Person } from './rows.ts'
 import { getStuck } from './stuck.ts'
 import { beginEpoch } from './transcript.ts'
+import { noteCome } from './untitled.ts'
 import type { Work } from './work.ts'
 
 /** A commit at its place in the sequence, one's own too. CONVERSATIONS C 5 */
@@ -115,6 +117,8 @@ async function advance(
   const isRenewed = sameBytes(by.device, work.me.self.device) && bringsKeys(change)
   const keysSince = isRenewed ? work.nowMs : undefined
   const entered = enter(row, view(next), { sequence: delivery.sequence, keysSince })
+  if (change === 'add' && row.kind === 'own-devices') await noteArrived(work, row, arrived)
+  if (change === 'add' && row.kind === 'group') await noteCome(work, row, { delivery, before: view(state), arrived })
   const body = { by, change, arrived, left }
   await work.record(entered, delivery, { kind: 'change', body }, { isFed: change !== 'update' })
 }

@@ -1,13 +1,13 @@
 import { type SafetyNumber, safetyNumber } from '@messageu/e2ee'
+import type { Content } from '@messageu/e2ee/conversation'
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import type { Outcome } from '../outbox.ts'
 import type { RequestOf } from '../wire.ts'
 import { giveUpPlace } from './departures.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
 import { decide, requestsBy } from './requests.ts'
-import type { ConversationRow } from './rows.ts'
+import type { ContactRow, ConversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import { write } from './writing.ts'
 
@@ -28,7 +28,7 @@ export async function judge(
     if (contact !== undefined) await decide(work, contact, standing)
   })
   for (const row of await requestsBy(look(desk), account)) await decline(desk, row, wait) // none of who is accepted
-  if (standing !== 'stranger') void (await share(desk, sending, account, wait)) // it is stored, and will be sent
+  if (standing !== 'stranger') await share(desk, sending, account, wait)
 }
 
 const standingAfter = { accept: 'accepted', refuse: 'refused', block: 'blocked', unblock: 'stranger' } as const
@@ -43,7 +43,7 @@ export async function acceptByTurning(desk: Desk, sending: Sending, account: Acc
     await decide(work, contact, 'accepted')
     return true
   })
-  if (isNew) void (await share(desk, sending, account, wait)) // it is stored, and will be sent
+  if (isNew) await share(desk, sending, account, wait)
 }
 
 /** The safety number with an account, and whether the user has compared it. CONVERSATIONS A 6 */
@@ -68,7 +68,7 @@ export async function markVerified(desk: Desk, sending: Sending, account: Accoun
     const contact = await work.contact(account)
     if (contact !== undefined) work.putContact({ ...contact, verified: theirs.accountKey })
   })
-  void (await share(desk, sending, account, wait)) // it is stored, and will be sent
+  await share(desk, sending, account, wait)
 }
 
 async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait): Promise<void> {
@@ -76,17 +76,15 @@ async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait
   await write(desk, (work) => giveUpPlace(work, conversation))
 }
 
-/** The own devices hear of it. */
-export async function share(
-  desk: Desk,
-  sending: Sending,
-  account: AccountId,
-  wait: Wait,
-): Promise<readonly Promise<Outcome>[]> {
+/** The own devices hear of it: it is stored, and will be sent. */
+async function share(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
   const among = await amongOwn(desk)
   const contact = await look(desk).contact(account)
-  if (among === undefined || contact === undefined || contact.standing === 'stranger') return []
-  const { standing, verified } = contact
-  const { outcome } = await sending.post(among, { kind: 'contact', body: { account, standing, verified } }, wait)
-  return [outcome]
+  const content = contact && decisionAbout(contact)
+  if (among !== undefined && content !== undefined) await sending.post(among, content, wait)
+}
+
+/** What the user has decided about somebody, for the own devices. */
+export function decisionAbout({ account, standing, verified }: ContactRow): Content | undefined {
+  return standing === 'stranger' ? undefined : { kind: 'contact', body: { account, standing, verified } }
 }

@@ -8,9 +8,11 @@ import { takeCopies } from './copies-in.ts'
 import { giveUpPlace, keepDeparture } from './departures.ts'
 import { errandKey } from './errands.ts'
 import { messagingLimits as limits } from './limits.ts'
+import { noteSettled } from './newcomers.ts'
 import { decide } from './requests.ts'
 import { type ConversationRow, errandRow } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
+import { noteTitled } from './untitled.ts'
 import { historyKey, type Work } from './work.ts'
 
 export interface TakenMessage {
@@ -39,6 +41,10 @@ export async function takeContent(work: Work, taken: TakenMessage, asker: Asker)
       return takeContact(work, taken, content.body, asker)
     case 'manager':
       return takeManager(work, taken, content.body.seed)
+    case 'settled':
+      return isAmongOwn(work, taken.row, taken.message.sender.account)
+        ? noteSettled(work, content.body.device)
+        : undefined
     case 'receipt':
       return // nobody shows them yet
   }
@@ -56,6 +62,7 @@ async function takeTitle(work: Work, taken: TakenMessage, title: string): Promis
   const isNewest = await isNewestTitle(work, row, historyKey(row, row.base + delivery.sequence))
   const titled = isNewest ? { ...row, title } : row
   work.put(titled)
+  await noteTitled(work, row, delivery)
   await show(work, { ...taken, row: titled })
 }
 

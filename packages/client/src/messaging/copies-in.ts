@@ -15,6 +15,7 @@ import type { TakenMessage } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
 import { feeding } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
+import { takePartAs } from './requests.ts'
 import { type ConversationRow, errandRow, type HistoryRow, historyRow, type Person } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
 import { historyKey, type Work } from './work.ts'
@@ -29,9 +30,11 @@ export async function takeCopies(
   { group, copies }: Extract<Content, { kind: 'copies' }>['body'],
   asker: Asker,
 ): Promise<void> {
+  const known = await work.conversation(group.conversation)
+  const isSibling = sameBytes(message.sender.account, work.me.self.account)
+  if (isSibling && known !== undefined) await takePartAs(work, known)
   const row = await work.conversation(group.conversation)
   if (row === undefined) return
-  const isSibling = sameBytes(message.sender.account, work.me.self.account)
   let current = row
   for (const copy of copies.filter(({ sequence }) => row.base + sequence < limits.historyMax)) {
     const key = historyKey(row, row.base + copy.sequence)

@@ -1,8 +1,7 @@
 import { Authored, type Content, type Copy, readAuthored, type View, view } from '@messageu/e2ee/conversation'
 import { encode } from '@messageu/protocol'
-import type { ConversationId, SendId } from '@messageu/protocol/v3'
+import type { SendId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import type { Outcome } from '../outbox.ts'
 import { dropRow, readRow, rowsOf } from '../rows.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { errandKey } from './errands.ts'
@@ -32,27 +31,21 @@ export async function answerAsks(desk: Desk, sending: Sending, wait: Wait): Prom
   }
 }
 
-/** Everything that was said in a conversation, for a new device of one's own. */
-export async function sendHistory(
-  desk: Desk,
-  sending: Sending,
-  { conversation, through }: { conversation: ConversationId; through: ConversationId },
-  wait: Wait,
-): Promise<readonly Promise<Outcome>[]> {
-  const row = await rowOf(desk, conversation)
-  if (row === undefined) return []
+/** Everything that was said in a conversation, for a new device of one's own: something also where nothing was said. */
+export async function historyOf(desk: Desk, row: ConversationRow): Promise<readonly [Content, ...Content[]]> {
+  const { conversation } = row
   const all: Found[] = []
   for await (const found of backwards(desk, row, Number.POSITIVE_INFINITY)) all.push(found)
   const groups = Map.groupBy(all.reverse(), ({ row: { generation } }) => generation)
-  const outcomes: Promise<Outcome>[] = []
-  for (const [generation, found] of groups)
-    for (const part of parts({ group: { conversation, generation }, copies: found.map(({ copy }) => copy) }))
-      outcomes.push((await sending.post(through, part, wait)).outcome)
-  return outcomes
+  const [first, ...others] = [...groups].flatMap(([generation, found]) =>
+    parts({ group: { conversation, generation }, copies: found.map(({ copy }) => copy) }),
+  )
+  if (first !== undefined) return [first, ...others]
+  return [{ kind: 'copies', body: { group: { conversation, generation: row.generation }, copies: [] } }]
 }
 
 interface Copies {
-  readonly group: { readonly conversation: ConversationId; readonly generation: number }
+  readonly group: { readonly conversation: ConversationRow['conversation']; readonly generation: number }
   readonly copies: readonly Copy[]
 }
 

@@ -9,6 +9,7 @@ import { acceptByTurning } from './contacts.ts'
 import { giveUpPlace } from './departures.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import type { Sending } from './sending.ts'
+import { sayTitle } from './untitled.ts'
 import { write } from './writing.ts'
 
 /** A group with these people. Those of whom no device can be brought in yet are returned. */
@@ -20,10 +21,10 @@ export async function createGroup(
 ): Promise<{ conversation: ConversationId; absent: readonly AccountId[] }> {
   mustBeTitle(title)
   const { conversation, generation } = await desk.session.create(wait)
-  await beginAlone(desk, conversation, { purpose: { kind: 'group' }, shown: { generation, sequence: 0 } })
+  await beginAlone(desk, conversation, { purpose: { kind: 'group' }, title, shown: { generation, sequence: 0 } })
   for (const account of accounts) await acceptByTurning(desk, sending, account, wait)
   const absent = await bringIn(desk, conversation, [desk.tools.me.self.account, ...accounts], wait)
-  await rename(desk, sending, { conversation, title }, wait)
+  await tellTitle(desk, sending, conversation, wait)
   return { conversation, absent: absent.filter((account) => !sameBytes(account, desk.tools.me.self.account)) }
 }
 
@@ -36,11 +37,15 @@ export async function addPeople(
   for (const account of accounts) await acceptByTurning(desk, sending, account, wait)
   const absent = await bringIn(desk, conversation, accounts, wait)
   await mustHavePlace(desk, conversation)
-  const row = await look(desk).conversation(conversation)
-  // whoever has just come has not read what the group is called
-  if (row?.title !== undefined && row.title.trim() !== '' && absent.length < accounts.length)
-    await rename(desk, sending, { conversation, title: row.title }, wait)
+  await tellTitle(desk, sending, conversation, wait)
   return absent
+}
+
+/** Whoever has just come has not read what the group is called. */
+async function tellTitle(desk: Desk, sending: Sending, conversation: ConversationId, wait: Wait): Promise<void> {
+  const said = await sayTitle(desk, sending, conversation, wait)
+  const answered = await said?.outcome
+  if (answered?.kind === 'refused') throw answered.error
 }
 
 /** Takes every device of these accounts out. */

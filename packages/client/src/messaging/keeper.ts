@@ -14,12 +14,16 @@ import { explainGaps } from './gaps-out.ts'
 import { gather } from './gathering.ts'
 import { Newcomer, update } from './healing.ts'
 import { messagingLimits as limits } from './limits.ts'
+import { accountOf } from './managing.ts'
 import { compareEpoch, mayRenewInMs, mend } from './mending.ts'
+import { beginOwnDevices } from './own-devices.ts'
 import { keepPackages } from './packages.ts'
 import { comeBack } from './returning.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
+import type { Settling } from './settling.ts'
 import { perform, wantedByTurn } from './tending.ts'
+import { isUntitled, sayTitle } from './untitled.ts'
 
 /** When something is to be looked at, by the clock that never jumps; 0 for at once. */
 interface Appointment {
@@ -36,6 +40,7 @@ interface Appointment {
 export class Keeper implements AsyncDisposable {
   readonly #desk: Desk
   readonly #sending: Sending
+  readonly #settling: Settling
   readonly #newcomer: Newcomer
   readonly #scope = new AbortController()
   readonly #wait: Wait = { signal: this.#scope.signal }
@@ -49,12 +54,14 @@ export class Keeper implements AsyncDisposable {
   /** Before then no further attempt is made to get this device its place again. */
   readonly #mendable = new Map<string, { readonly dueMs: number; readonly standing: string }>()
   #packagesDueMs = 0
+  #settlingDueMs = Number.POSITIVE_INFINITY
   #work: Promise<void> | undefined
   #timer: Disposable | undefined
 
-  constructor(desk: Desk, sending: Sending) {
+  constructor(desk: Desk, sending: Sending, settling: Settling) {
     this.#desk = desk
     this.#sending = sending
+    this.#settling = settling
     this.#newcomer = new Newcomer(desk)
   }
 
@@ -133,6 +140,8 @@ export class Keeper implements AsyncDisposable {
   }
 
   async #lookAtAll(): Promise<void> {
+    const { ownDevices } = await accountOf(this.#desk)
+    if (ownDevices !== undefined) this.touch(ownDevices)
     for await (const { row } of rowsOf(this.#desk.store, conversationRow)) this.touch(row.conversation)
     this.wake()
   }
@@ -154,6 +163,11 @@ export class Keeper implements AsyncDisposable {
       if (isDone && againMs === undefined) this.#failures.delete(toBase64url(conversation))
     }
     await this.#succeeds(() => answerAsks(this.#desk, this.#sending, this.#wait))
+    let settlingMs: number | undefined = limits.dutyRetryMs
+    await this.#succeeds(async () => {
+      settlingMs = await this.#settling.tend(this.#wait)
+    })
+    this.#settlingDueMs = clock.monotonicMs() + (settlingMs ?? Number.POSITIVE_INFINITY)
   }
 
   #takeDue(): Appointment | undefined {
@@ -184,7 +198,7 @@ export class Keeper implements AsyncDisposable {
   /** Until the next appointment. */
   #rest(): void {
     if (this.#scope.signal.aborted) return
-    const dues = [this.#packagesDueMs, ...Array.from(this.#agenda.values(), ({ dueMs }) => dueMs)]
+    const dues = [this.#packagesDueMs, this.#settlingDueMs, ...Array.from(this.#agenda.values(), ({ dueMs }) => dueMs)]
     const due = Math.min(...dues)
     if (!Number.isFinite(due)) return
     // what has come up meanwhile, such as key packages that wait for the own list to be read, is not left to a timer
@@ -229,8 +243,9 @@ export class Keeper implements AsyncDisposable {
         return undefined
       case 'request':
       case 'removed':
-      case undefined:
         return undefined
+      case undefined:
+        return (await beginOwnDevices(this.#desk, conversation, this.#wait)) ? 0 : undefined
     }
   }
 
@@ -262,13 +277,21 @@ export class Keeper implements AsyncDisposable {
     await perform(this.#desk, conversation, atOnce, this.#wait)
     // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
     if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#wait)
-    let dutyMs = isNothing(later) ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
+    const isAsked = !isNothing(later) || (await isUntitled(this.#desk, conversation))
+    let dutyMs = !isAsked ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
     if (dutyMs === 0) {
       dutyMs = this.#forgetDuty(conversation)
       await perform(this.#desk, conversation, later, this.#wait)
+      await sayTitle(this.#desk, this.#sending, conversation, this.#wait)
     }
     const keysMs = await this.#newcomer.tend(conversation, this.#wait)
-    return earlier(earlier(askAgainMs, dutyMs), keysMs)
+    return earlier(earlier(earlier(askAgainMs, dutyMs), keysMs), await this.#untilOwnAreHere(conversation))
+  }
+
+  /** An own device that was just listed has no key packages at the server yet. */
+  async #untilOwnAreHere(conversation: ConversationId): Promise<number | undefined> {
+    const { atOnce } = await wantedByTurn(this.#desk, conversation)
+    return atOnce.missing.length > 0 ? this.#retryMs(conversation) : undefined
   }
 
   /** Whoever is concerned goes first; the others wait for a while that each has thrown for itself. CONVERSATIONS D 2 */

@@ -34,6 +34,9 @@ export const messagingLimits = {
   /** CONVERSATIONS D 2: how long others wait before they do what a device list demands. */
   dutyDelayMinMs: 10_000,
   dutyDelayMaxMs: 60_000,
+  /** How long siblings wait before they give a new device what whoever admitted it has not given. */
+  settleDelayMinMs: 120_000,
+  settleDelayMaxMs: 300_000,
   /** CONVERSATIONS D 4: how long rejoining may fail before the conversation is created anew. */
   repairMs: 60_000,
   /** How many generations a server that was restored may be behind. */

@@ -289,6 +289,25 @@ export const errandRow = {
       tag: 3,
       body: struct({ conversation: ConversationId, place: u64, id: SendId, asked: u8, askedAt: u64 }),
     },
+    /** A device of the own account is to be given what came before it. This device itself: it waits for that. */
+    newcomer: {
+      tag: 4,
+      body: struct({
+        device: DeviceId,
+        /** Whether the user has let it in with this device, which then goes first. */
+        isAdmitted: bool,
+        /** Whether it is still to be given the key that manages the account. */
+        isManager: bool,
+        /** The last contact, and the last conversation, that it was given, in the order of their keys. */
+        contact: optional(AccountId),
+        history: optional(ConversationId),
+      }),
+    },
+    /** Somebody has come to a group, or is about to, and nobody has said since then what it is called. */
+    untitled: {
+      tag: 5,
+      body: struct({ conversation: ConversationId, title: text({ max: limits.titleBytesMax }), place: u64 }),
+    },
   }),
 } as const
 export type Errand = Infer<(typeof errandRow)['codec']>

@@ -16,6 +16,7 @@ import { without } from './gaps.ts'
 import { type ConversationRow, type DraftRow, draftRow } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
 import { take } from './transcript.ts'
+import { noteTitled } from './untitled.ts'
 import { historyKey, type Tools, Work } from './work.ts'
 
 /** What becomes of messages and commits once they are answered, and how messages are sealed again. */
@@ -135,6 +136,7 @@ async function keepOwn(
   if (!isShown(content)) return work.put(kept)
   const isTitle = content.kind === 'title' && (await isNewestTitle(work, row, historyKey(row, row.base + sequence)))
   const titled = isTitle ? { ...kept, title: content.body.title } : kept
+  if (content.kind === 'title') await noteTitled(work, row, outcome.accepted)
   const entryBody = { sender, epoch: entry.epoch, authored: draft.authored }
   await work.record(titled, outcome.accepted, { kind: 'message', body: entryBody }, { isFed: false })
 }

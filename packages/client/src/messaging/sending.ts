@@ -11,6 +11,7 @@ import { compareEpoch, mend } from './mending.ts'
 import type { ConversationRow } from './rows.ts'
 import { draftMessage } from './sender.ts'
 import { perform, wanted } from './tending.ts'
+import type { Work } from './work.ts'
 
 /** Sends messages of this device, once each conversation is as it has to be for that. */
 export class Sending {
@@ -33,18 +34,24 @@ export class Sending {
     this.#compared.clear()
   }
 
-  /** Resolves when the message is stored; its outcome when it is answered. */
+  /**
+   * Resolves when the message is stored, in one step with what `also` writes; its outcome when it is answered. What `also`
+   * throws keeps it from being posted.
+   */
   async post(
     conversation: ConversationId,
     content: Content,
     wait: Wait,
+    also: (work: Work) => Promise<void> = async () => {},
   ): Promise<{ place: Place; outcome: Promise<Outcome> }> {
     const desk = this.#desk
     for (;;) {
       await this.#inTurn(conversation, wait, () => this.#ready(conversation, wait))
       try {
         return await desk.session.submit(async (place, rows) => {
-          const draft = await draftMessage(look(desk, rows), conversation, { place, content })
+          const work = look(desk, rows)
+          await also(work)
+          const draft = await draftMessage(work, conversation, { place, content })
           if (draft === undefined) throw new NotReady()
           return draft
         }, wait)

@@ -16,6 +16,7 @@ import { dropRow, getRow, putRow } from '../rows.ts'
 import { enter } from './commits-in.ts'
 import { noteDirect } from './directs.ts'
 import { messagingLimits as limits } from './limits.ts'
+import { noteJoined } from './newcomers.ts'
 import { asPublished, type ConversationRow, type PackageRow, packageRow } from './rows.ts'
 import type { Work } from './work.ts'
 
@@ -34,6 +35,7 @@ export async function takeWelcome(
   const shown = view(joined.state)
   const before = known && (await work.state(known.conversation))
   const row = known ?? (await work.begin(delivery.conversation, shown))
+  if (known === undefined && shown.kind === 'own-devices') await noteJoined(work)
   await spend(work, joined)
   const pending = await work.pending(row.conversation)
   work.dropState(row.conversation)

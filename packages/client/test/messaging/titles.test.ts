@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { toBase64url } from '@messageu/protocol/v3'
+import type { Item } from '../../src/messaging/items.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
+import { liveFor } from './mortal.ts'
 import { MessagingWorld } from './people.ts'
 
 test('I3: of two titles the one that stands behind counts for everybody, also where the other is answered later', async () => {
@@ -31,3 +33,62 @@ test('I3: of two titles the one that stands behind counts for everybody, also wh
   await world.pass(10_000)
   for (const device of [alice, bob]) assert.equal((await device.client.describe(group))?.title, 'Broad', device.name)
 })
+
+/** A group of Alice and Bob, who both own it; Alice brings Carol in, and ends as soon as the server has taken that. */
+async function interrupted(world: MessagingWorld) {
+  const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+  await world.acquaint(alice, bob, carol)
+  const group = await world.group(alice, 'Board', bob)
+  await world.over(alice.client.appoint('#Board', ['alice', 'bob'], { signal: never }))
+  world.server.lie = (name, _body, { device }) =>
+    name === 'send' && device !== undefined && same(device, alice.identity.device) ? { kind: 'silence' } : undefined
+  const adding = alice.client.addPeople('#Board', ['carol'], { signal: never })
+  adding.catch(() => {}) // it is interrupted
+  const isThere = async () => (await carol.client.describe(group)) !== undefined
+  for (let seconds = 0; !(await isThere()) && seconds < 60; seconds++) await world.pass(100)
+  await alice.goOffline()
+  world.server.lie = undefined
+  assert.equal((await carol.client.describe(group))?.title, undefined)
+  return { alice, bob, carol, group }
+}
+
+test('K07: whoever is brought into a group reads its title, also if the other ends before saying it and never returns', async () => {
+  await using world = await MessagingWorld.start()
+  const { carol, bob, group } = await interrupted(world)
+  await world.pass(120_000)
+  assert.equal((await carol.client.describe(group))?.title, 'Board')
+  assert.equal(titlesIn(await bob.historyOf(group)), 2)
+})
+
+test('K07: whoever ends before saying the title to somebody new says it when back', async () => {
+  await using world = await MessagingWorld.start()
+  const { alice, bob, carol, group } = await interrupted(world)
+  await bob.goOffline()
+  await alice.comeOnline()
+  await world.pass(120_000)
+  assert.equal((await carol.client.describe(group))?.title, 'Board')
+  assert.equal(titlesIn(await alice.historyOf(group)), 2)
+})
+
+test('K07: killed between any two steps of bringing somebody in, the title reaches them', async () => {
+  let steps = 1
+  for (let outcome = 'killed'; outcome === 'killed'; steps += 2) {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'Board', bob)
+    outcome = await liveFor(steps, world, alice, async ({ client }) => {
+      await client.addPeople('#Board', ['carol'], { signal: never })
+    })
+    await alice.comeOnline()
+    await world.pass(120_000)
+    const known = await carol.client.describe(group)
+    if (known !== undefined) assert.equal(known.title, 'Board', `killed after step ${steps}`)
+    assert.ok(titlesIn(await alice.historyOf(group)) <= 2, `killed after step ${steps}`)
+  }
+  assert.ok(steps > 20, `${steps} steps are not all of them`)
+})
+
+function titlesIn(items: readonly Item[]): number {
+  return items.filter((item) => item.kind === 'message' && item.content.kind === 'title').length
+}

@@ -13,7 +13,7 @@ import {
   u16,
   u64,
 } from '@messageu/protocol'
-import { AccountId, ConversationId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
+import { AccountId, ConversationId, DeviceId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
 import { Authored } from './authored-bytes.ts'
 import { limits } from './limits.ts'
 import { GroupId } from './shared.ts'
@@ -41,6 +41,8 @@ export const contents = {
   contact: { code: 7, body: struct({ account: AccountId, standing: named(u8, standings), verified: optional(PublicKey) }) },
   /** Among one's own devices: the seed of the manager key, for a device that is to manage the account as well. */
   manager: { code: 8, body: struct({ seed: fixed(32) }) },
+  /** Among one's own devices: this new one has been given contacts and history. */
+  settled: { code: 9, body: struct({ device: DeviceId }) },
 } as const
 
 type Kinds = typeof contents
@@ -79,6 +81,8 @@ function bodyOf(content: KnownContent): Uint8Array {
       return encode(contents.contact.body, content.body)
     case 'manager':
       return encode(contents.manager.body, content.body)
+    case 'settled':
+      return encode(contents.settled.body, content.body)
   }
 }
 
@@ -102,6 +106,8 @@ export function decodeContent(bytes: Uint8Array): Content {
       return { kind: 'contact', body: decode(contents.contact.body, body) }
     case contents.manager.code:
       return { kind: 'manager', body: decode(contents.manager.body, body) }
+    case contents.settled.code:
+      return { kind: 'settled', body: decode(contents.settled.body, body) }
     default:
       return { kind: 'unknown', body: { code, bytes: body } }
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode } from '@messageu/protocol'
-import { AccountId, ConversationId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
+import { AccountId, ConversationId, DeviceId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
 import fc from 'fast-check'
 import { type Content, decodeContent, encodeContent } from '../../src/conversation/content.ts'
 import { limits } from '../../src/conversation/limits.ts'
@@ -48,8 +48,12 @@ describe('content', () => {
     }),
     fc.record({ kind: fc.constant('manager' as const), body: fc.record({ seed: sized(32) }) }),
     fc.record({
+      kind: fc.constant('settled' as const),
+      body: fc.record({ device: sized(16).map((bytes) => decode(DeviceId, bytes)) }),
+    }),
+    fc.record({
       kind: fc.constant('unknown' as const),
-      body: fc.record({ code: fc.integer({ min: 9, max: 65_535 }), bytes: fc.uint8Array() }),
+      body: fc.record({ code: fc.integer({ min: 10, max: 65_535 }), bytes: fc.uint8Array() }),
     }),
   )
 

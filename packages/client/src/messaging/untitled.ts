@@ -1,0 +1,101 @@
+import { type View, view } from '@messageu/e2ee/conversation'
+import type { AccountId, ConversationId } from '@messageu/protocol/v3'
+import { sameBytes } from '../bytes.ts'
+import type { Outcome } from '../outbox.ts'
+import { dropRow, getRow, putRow } from '../rows.ts'
+import type { RowStore } from '../store.ts'
+import { type Desk, type Kept, look, type Wait } from './desk.ts'
+import { untitledKey } from './errands.ts'
+import { type ConversationRow, type Errand, errandRow, type Person } from './rows.ts'
+import type { Sending } from './sending.ts'
+import type { Work } from './work.ts'
+import { write } from './writing.ts'
+
+// Groups in which somebody has not read the title: nobody reads what was said before they came. Protocol 3 §6.11
+
+type Untitled = Extract<Errand, { kind: 'untitled' }>['body']
+
+/** A group begins that is to be called something. */
+export function noteBegun(work: Work, conversation: ConversationId, title: string): void {
+  put(work, { conversation, title, place: 0 })
+}
+
+/** Owners note that somebody has come: one of them says the title again. */
+export async function noteCome(
+  work: Work,
+  row: ConversationRow,
+  {
+    delivery: { sequence },
+    before,
+    arrived,
+  }: { delivery: { sequence: number }; before: View; arrived: readonly Person[] },
+): Promise<void> {
+  const isNew = ({ account }: Person): boolean => !hasAny(before.lists, account)
+  if (!arrived.some(isNew) || !before.owners.some((owner) => sameBytes(owner, work.me.self.account))) return
+  const { conversation, base } = row
+  const title = (await untitledIn(work.store, conversation))?.title ?? row.title
+  if (title !== undefined && title.trim() !== '') put(work, { conversation, title, place: base + sequence })
+}
+
+/** The title was said: whoever came before that has read it. */
+export async function noteTitled(
+  work: Work,
+  { conversation, base }: ConversationRow,
+  { sequence }: { sequence: number },
+): Promise<void> {
+  const untitled = await untitledIn(work.store, conversation)
+  if (untitled !== undefined && untitled.place < base + sequence) drop(work, conversation)
+}
+
+export async function isUntitled({ store }: Kept, conversation: ConversationId): Promise<boolean> {
+  return (await untitledIn(store, conversation)) !== undefined
+}
+
+/**
+ * Says the title for those who have not read it, if that is still to be done, and this device may. Resolves when it is
+ * stored, with how it is answered.
+ */
+export async function sayTitle(
+  desk: Desk,
+  sending: Sending,
+  conversation: ConversationId,
+  wait: Wait,
+): Promise<{ outcome: Promise<Outcome> } | undefined> {
+  const untitled = await untitledIn(desk.store, conversation)
+  if (untitled === undefined) return undefined
+  const state = await look(desk).state(conversation)
+  if (state !== undefined && !view(state).owners.some((owner) => sameBytes(owner, desk.tools.me.self.account))) {
+    await write(desk, async (work) => drop(work, conversation))
+    return undefined
+  }
+  const { title } = untitled
+  try {
+    return await sending.post(conversation, { kind: 'title', body: { title } }, wait, async (work) => {
+      if ((await untitledIn(work.store, conversation)) === undefined) throw new Titled()
+      drop(work, conversation)
+    })
+  } catch (error) {
+    if (error instanceof Titled) return undefined
+    throw error
+  }
+}
+
+async function untitledIn(store: Pick<RowStore, 'get'>, conversation: ConversationId): Promise<Untitled | undefined> {
+  const errand = await getRow(store, errandRow, untitledKey(conversation))
+  return errand?.kind === 'untitled' ? errand.body : undefined
+}
+
+function put(work: Work, untitled: Untitled): void {
+  work.store.put(putRow(errandRow, untitledKey(untitled.conversation), { kind: 'untitled', body: untitled }))
+}
+
+function drop(work: Work, conversation: ConversationId): void {
+  work.store.put(dropRow(errandRow, untitledKey(conversation)))
+}
+
+function hasAny(lists: View['lists'], account: AccountId): boolean {
+  return lists.some((each) => sameBytes(each.account, account))
+}
+
+/** Somebody else has said it meanwhile. Never leaves this file. */
+class Titled extends Error {}
