@@ -35,6 +35,18 @@ describe('S16: before the engine walks it, a tree is refused', () => {
     assert.equal(refusalOf(padded), 'a tree ends with a leaf')
   })
 
+  test('that has a leaf which cannot do what a conversation needs, or does more', async () => {
+    const { tree } = await pair()
+    const [first] = tree
+    assert.ok(first?.nodeType === 'leaf')
+    const { leaf } = first
+    const unable = { ...leaf, capabilities: { ...leaf.capabilities, extensions: [] } }
+    const adorned = { ...leaf, extensions: [{ extensionType: 0xf0ff, extensionData: new Uint8Array(1) }] }
+    const withLeaf = (other: typeof leaf) => encodeRatchetTree(tree.with(0, { nodeType: 'leaf', leaf: other }))
+    assert.equal(refusalOf(withLeaf(unable)), 'a leaf cannot do what a conversation needs')
+    assert.equal(refusalOf(withLeaf(adorned)), 'a leaf has extensions')
+  })
+
   test('that has more leaves than a conversation has devices', async () => {
     const { tree } = await pair()
     const blanks = (count: number) => new Array<undefined>(count).fill(undefined)
