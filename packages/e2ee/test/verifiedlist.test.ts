@@ -81,6 +81,30 @@ describe('what a server may try', () => {
     }
   })
 
+  test('S01: nor can a manager add a device that has not said itself that it belongs to this account', async () => {
+    const { alice } = await people
+    const mallory = await testAccount('mallory')
+    const [phone, tablet] = [newDevice(mallory.random), newDevice(mallory.random)]
+    const good = await certify(phone, { account: alice.id, serverKey: alice.serverKey })
+    const other = await certify(tablet, { account: alice.id, serverKey: alice.serverKey })
+    const certificates = {
+      'made for another account': await certify(phone, { account: mallory.id, serverKey: alice.serverKey }),
+      'made for another server': await certify(phone, { account: alice.id, serverKey: mallory.accountKey.publicKey }),
+      'with the key of another device for MLS': { ...good, signatureKey: other.signatureKey },
+      'with the key of another device for requests': { ...good, requestKey: other.requestKey },
+    }
+    for (const [what, device] of Object.entries(certificates)) {
+      const entry = await forge(alice.managerKey, {
+        account: alice.id,
+        version: 2,
+        previous: alice.list.hash,
+        signer: 'manager',
+        change: { kind: 'add', body: { device } },
+      })
+      await assert.rejects(continueVerified(alice.list, [entry]), { reason: 'bad-list' }, what)
+    }
+  })
+
   test('S01: it cannot take a device off, neither by an entry of its own nor by leaving out the one that added it', async () => {
     const entries = await lists
     const { alice, laptop } = await people

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { type AddressInfo, createServer as createTcp } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { describe, test } from 'node:test'
 import type { SecureVersion } from 'node:tls'
 import { decode } from '@messageu/protocol'
@@ -36,9 +38,16 @@ interface ListenOptions {
   readonly maxVersion?: SecureVersion
   readonly minVersion?: SecureVersion
   readonly greet?: (socket: WebSocket) => void
+  readonly address?: string
 }
 
-async function listen({ tls, maxVersion, minVersion, greet }: ListenOptions = {}): Promise<Listening> {
+async function listen({
+  tls,
+  maxVersion,
+  minVersion,
+  greet,
+  address = '127.0.0.1',
+}: ListenOptions = {}): Promise<Listening> {
   const versions = {
     ...(maxVersion && { maxVersion }),
     ...(minVersion && { minVersion, ciphers: 'DEFAULT@SECLEVEL=0' }),
@@ -53,7 +62,7 @@ async function listen({ tls, maxVersion, minVersion, greet }: ListenOptions = {}
     socket.on('error', () => {})
     greet?.(socket)
   })
-  http.listen(0, '127.0.0.1')
+  http.listen(0, address)
   await once(http, 'listening')
   return {
     port: (http.address() as AddressInfo).port, // of a TCP listener
@@ -66,6 +75,14 @@ async function listen({ tls, maxVersion, minVersion, greet }: ListenOptions = {}
     },
   }
 }
+
+/** An address of this machine under which others know it. */
+const elsewhere = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .map(({ address, family, internal }) => ({ address, family: family === 'IPv4' ? 4 : 6, internal }))
+  .find(({ family, internal }) => family === 4 && !internal)
+
+type Found = (error: null, addresses: readonly unknown[]) => void
 
 function hearing(): ChannelEvents & { messages: Uint8Array[]; readonly end: Promise<ClientError> } {
   const messages: Uint8Array[] = []
@@ -239,10 +256,21 @@ describe('S13: the transport of node', () => {
 describe('plain text', () => {
   test('never leaves this machine unless that is said', async () => {
     await using listening = await listen()
-    // a name that is taken for this machine's and leads elsewhere cannot be had in a test; an address that is not, can
     await assert.rejects(open({ ...linkTo(listening.port), host: '0.0.0.0' }), { reason: 'unreachable' })
     assert.equal(listening.requests.length, 0)
     const channel = await open({ ...linkTo(listening.port), host: '0.0.0.0' }, { security: 'plain' })
+    channel.close()
+  })
+
+  test("is not spoken with whoever a name leads to that is taken for this machine's", {
+    skip: elsewhere === undefined && 'this machine has no address but its own',
+  }, async (context) => {
+    await using listening = await listen({ address: '0.0.0.0' })
+    context.mock.method(dns, 'lookup', (_host: string, _options: unknown, found: Found) => found(null, [elsewhere]))
+    const link = { ...linkTo(listening.port), host: 'localhost' }
+    await assert.rejects(open(link), { reason: 'untrusted-server' })
+    assert.equal(listening.requests.length, 0)
+    const channel = await open(link, { security: 'plain' })
     channel.close()
   })
 })

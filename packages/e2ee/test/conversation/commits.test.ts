@@ -6,10 +6,11 @@ import type { Proposal, ProposalOrRef } from 'ts-mls'
 import { engineConfig, engineState } from '../../src/conversation/epochs.ts'
 import { rulesExtension } from '../../src/conversation/extensions.ts'
 import { readKeyPackage } from '../../src/conversation/handshakes.ts'
-import { applyCommit, type ConversationReason } from '../../src/conversation/index.ts'
+import { applyCommit } from '../../src/conversation/index.ts'
 import { hashOf } from '../../src/conversation/shared.ts'
 import { readGroup } from '../../src/conversation/state.ts'
-import { addInTheNameOf, type Forged, forgeCommit, tampered } from './forge.ts'
+import { addInTheNameOf, forgeCommit, tampered } from './forge.ts'
+import { refusedByAll } from './refusal.ts'
 import { newest, packageOf, Room, type TestDevice, World } from './world.ts'
 
 /** A group of three accounts: alice owns it, bob has two devices. */
@@ -19,20 +20,6 @@ async function group(label: string) {
   const laptop = await world.device(bob)
   const room = await Room.of(world, alice.phone, [bob.phone, laptop, carol.phone])
   return { world, room, alice, bob, carol, laptop }
-}
-
-/** Everybody else refuses it for the same reason, and is where they were before. */
-async function refusedByAll(room: Room, by: TestDevice, forged: Forged, reason: ConversationReason) {
-  const before = room.agreed()
-  for (const device of room.seats.keys()) {
-    if (device === by) continue
-    const applied = await applyCommit(room.state(device), room.arrived(by, forged), { lists: room.world.lists })
-    assert.ok(applied.kind === 'stuck', applied.kind)
-    assert.equal(applied.reason, reason, applied.explanation)
-  }
-  assert.deepEqual(room.agreed(), before)
-  for (const reader of room.seats.keys())
-    if (reader !== by) assert.equal(await room.read(reader, await room.say(by, 'still here')), 'still here')
 }
 
 async function addOf(device: TestDevice): Promise<Proposal> {

@@ -219,14 +219,18 @@ async function externalCommit(room: Room, by: TestDevice) {
 const noKey = new Uint8Array(32)
 
 /** An Add of `device` with a leaf that says to be of `owner`, whatever the list of `owner` says. */
-export async function addInTheNameOf(owner: Somebody, device: TestDevice): Promise<Proposal> {
+export async function addInTheNameOf(
+  owner: Somebody,
+  device: TestDevice,
+  lifetime = { notBefore: 0n, notAfter: 2n ** 63n - 1n },
+): Promise<Proposal> {
   const { publicPackage } = await generateKeyPackageWithKey(
     {
       credentialType: 'basic',
       identity: encode(LeafIdentity, { device: device.self.device, list: refOf(newest(owner)) }),
     },
     capabilities,
-    { notBefore: 0n, notAfter: 2n ** 63n - 1n },
+    lifetime,
     packageExtensions({ notBefore: 0, notAfter: now }, false),
     {
       signKey: device.self.signatureSeed.reveal(),

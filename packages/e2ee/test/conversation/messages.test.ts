@@ -186,6 +186,8 @@ describe('a message that is not what it says', () => {
       assert.equal(await room.read(bob, sealed), '[repeated]', 'its key is used up')
     }
     assert.equal(await room.read(bob, await sealLying(room, alice, { signer: carol })), '[misattributed]')
+    const outside = (note: SendNote): SendNote => ({ ...note, group: { ...note.group, generation: 2 } })
+    assert.equal(await room.read(bob, await sealLying(room, alice, { outside })), '[misattributed]')
     assert.equal(await room.read(bob, await sealLying(room, alice, {})), 'said')
   })
 
@@ -321,8 +323,14 @@ async function sealLying(
   {
     lie = (header) => header,
     signer = from,
+    outside = (note) => note,
     inside,
-  }: { lie?: (header: Header) => Header; signer?: TestDevice; inside?: Uint8Array },
+  }: {
+    lie?: (header: Header) => Header
+    signer?: TestDevice
+    outside?: (note: SendNote) => SendNote
+    inside?: Uint8Array
+  },
 ): Promise<Uint8Array> {
   const state = room.state(from)
   const epoch = presentEpoch(readGroup(state))
@@ -344,7 +352,7 @@ async function sealLying(
     from.self.signatureSeed.reveal(),
     epoch.senderData,
     inside ?? pad(encode(Authored, authored)),
-    encode(SendNote, { group: epoch.id, id, number }),
+    encode(SendNote, outside({ group: epoch.id, id, number })),
     epoch.context,
     secretTreeOf(own),
     own.leaf,
