@@ -12,6 +12,8 @@ export interface Tracing {
   readonly output?: string
   /** `signal=KILL:when=7`: what happens at which of the calls. Each thread counts for itself. */
   readonly inject?: string
+  /** The calls to which it happens, where these are not all that are watched. */
+  readonly injectInto?: readonly string[]
   /** Writes what the buffers hold, in hexadecimal. */
   readonly buffers?: boolean
 }
@@ -25,13 +27,13 @@ export const needsStrace = { skip: missing && 'strace is missing' }
 
 /** The command that runs `command` under strace. The tracer is the grandchild, so signals reach the command itself. */
 export function straced(command: readonly string[], tracing: Tracing): string[] {
-  const { calls, paths = [], output = '/dev/null', inject, buffers } = tracing
+  const { calls, paths = [], output = '/dev/null', inject, injectInto = calls, buffers } = tracing
   // lets calls that nobody watches run at full speed, but swallows injected signals
   const fast = inject?.startsWith('signal=') ? [] : ['--seccomp-bpf']
   return [
     ...['strace', '-D', '-f', '-qq', '-y', ...fast, '-o', output, '-e', `trace=${calls.join(',')}`],
     ...paths.flatMap((path) => ['-P', path]),
-    ...(inject === undefined ? [] : ['-e', `inject=${calls.join(',')}:${inject}`]),
+    ...(inject === undefined ? [] : ['-e', `inject=${injectInto.join(',')}:${inject}`]),
     ...(buffers ? ['-s', '5000', '-xx'] : ['-s', '0']),
     ...command,
   ]

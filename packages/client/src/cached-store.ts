@@ -53,14 +53,22 @@ export class CachedStore implements Store {
 
   async commit(changes: readonly Change[], expectedRevision: number): Promise<number> {
     this.#forgetIfChanged()
-    const revision = await this.#store.commit(changes, expectedRevision)
-    for (const { table, key, value } of changes) this.#hold(rowName(table, key), value)
-    this.#revision = revision
+    const committing = this.#store.commit(changes, expectedRevision)
+    const isShown = this.#store.revision !== this.#revision
+    if (isShown) this.#keep(changes, this.#store.revision)
+    const revision = await committing
+    if (!isShown) this.#keep(changes, revision)
     return revision
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#store[Symbol.asyncDispose]()
+  }
+
+  /** What a commit has made of the store, be it on the disk yet or not. */
+  #keep(changes: readonly Change[], revision: number): void {
+    for (const { table, key, value } of changes) this.#hold(rowName(table, key), value)
+    this.#revision = revision
   }
 
   /** Somebody has written past this. */

@@ -19,8 +19,8 @@ const decisionsMax = 64
 const attemptsMax = 100
 
 /**
- * Commits decisions in the order in which they were asked for. Those that come while a commit is being made share the
- * next one, so that many cost little more than one; a lone one is committed at once.
+ * Commits decisions in the order in which they were asked for. Those that come while others are being decided share their
+ * commit, so that many cost little more than one; nobody waits for company, and a lone one is committed at once.
  */
 export class Committer {
   readonly #store: Store
@@ -46,11 +46,12 @@ export class Committer {
 
   async #commitAll(): Promise<void> {
     await Promise.resolve() // whoever asks in the same turn shares the commit
-    while (this.#waiting.length > 0) await this.#commit(this.#waiting.splice(0, decisionsMax))
+    while (this.#waiting.length > 0) await this.#commit()
     this.#work = undefined
   }
 
-  async #commit(batch: readonly Waiting[]): Promise<void> {
+  async #commit(): Promise<void> {
+    const batch: Waiting[] = []
     for (let attempt = 1; ; attempt++) {
       const decided = await this.#decide(batch)
       try {
@@ -65,10 +66,12 @@ export class Committer {
     }
   }
 
-  async #decide(batch: readonly Waiting[]) {
+  /** Those of the batch, and whoever comes meanwhile. */
+  async #decide(batch: Waiting[]) {
     const workspace = new Workspace(this.#store)
     const outcomes: (() => void)[] = []
-    for (const { decide, resolve, reject } of batch) {
+    for (let next = this.#join(batch, 0); next !== undefined; next = this.#join(batch, outcomes.length)) {
+      const { decide, resolve, reject } = next
       try {
         const { changes, result } = await decide(workspace)
         workspace.put(...changes)
@@ -78,5 +81,12 @@ export class Committer {
       }
     }
     return { changes: workspace.changes, revision: workspace.revision, outcomes }
+  }
+
+  /** The next of the batch; behind its last, the next that waits, as long as there is room. */
+  #join(batch: Waiting[], index: number): Waiting | undefined {
+    const waiting = index === batch.length && index < decisionsMax ? this.#waiting.shift() : undefined
+    if (waiting !== undefined) batch.push(waiting)
+    return batch[index]
   }
 }

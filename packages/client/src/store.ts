@@ -57,7 +57,8 @@ export interface Change {
 /**
  * What a device remembers. One writer; CONVERSATIONS E 4.
  *
- * A commit is one atomic step: all its changes or none, and durable once it resolves. The revision grows with each.
+ * A commit is one atomic step: all its changes or none, and durable once it resolves. The revision grows with each. Whoever
+ * reads may see it before it is durable; what is committed later never is without it.
  * Values that are handed in or out are copies: nobody changes what is stored by writing into a buffer.
  */
 export interface Store extends AsyncDisposable {

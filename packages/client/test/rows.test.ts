@@ -34,3 +34,32 @@ test('bytes are never taken for what another kind of row made of them', async ()
   assert.equal(await getRow(store, one, 1), 5)
   assert.equal(await getRow(store, other, 1), 6)
 })
+
+test('a row is held from when the store shows it, though it is not durable yet', async () => {
+  const durable = Promise.withResolvers<void>()
+  class Slow extends MemoryStore {
+    gets = 0
+
+    override get(...row: Parameters<MemoryStore['get']>): ReturnType<MemoryStore['get']> {
+      this.gets += 1
+      return super.get(...row)
+    }
+
+    override async commit(...commit: Parameters<MemoryStore['commit']>): Promise<number> {
+      const revision = await super.commit(...commit)
+      await durable.promise
+      return revision
+    }
+  }
+  const slow = new Slow()
+  const store = new CachedStore(slow, { bytesMax: 10_000 })
+  const kind = { table: 'outbox', codec: u32 } as const
+  const commit = store.commit([putRow(kind, 1, 5)], 0)
+  assert.equal(await getRow(store, kind, 1), 5)
+  const other = store.commit([putRow(kind, 2, 6)], store.revision)
+  durable.resolve()
+  assert.deepEqual(await Promise.all([commit, other]), [1, 2])
+  assert.equal(await getRow(store, kind, 1), 5)
+  assert.equal(await getRow(store, kind, 2), 6)
+  assert.equal(slow.gets, 0)
+})

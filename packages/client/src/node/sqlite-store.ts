@@ -6,6 +6,7 @@ import { type Change, type Key, type Row, revisionConflict, rowName, type Store,
 import { ensurePrivateFile, mustBePrivate } from './private-files.ts'
 import { digestBytes, markOf, RowCipher, type SealedRow, toggle } from './row-cipher.ts'
 import { damagedBy } from './sqlite-errors.ts'
+import { SyncedFile } from './synced-file.ts'
 
 const format = 1
 
@@ -31,8 +32,8 @@ const headAad = Buffer.from('head\0')
 
 /**
  * The store of a profile: one encrypted SQLite file with one writer, who has locked the profile. Durable when a commit
- * resolves (WAL, `synchronous=FULL`); what is overwritten or deleted is gone from the file (`secure_delete`), and from
- * its log when the store is closed.
+ * resolves: SQLite has written it to its log then, and the log was synced beside this thread. What is overwritten or
+ * deleted is gone from the file (`secure_delete`), and from its log when the store is closed.
  */
 export class SqliteStore implements Store {
   readonly #file: string
@@ -41,6 +42,10 @@ export class SqliteStore implements Store {
   readonly #statements: ReturnType<typeof prepare>
   #revision = 0
   #digest = new Uint8Array(digestBytes)
+  /** The log, which is there once something was committed. */
+  #log: SyncedFile | undefined
+  /** Why nothing is committed any more: after a sync that failed, nobody knows what is on the disk. */
+  #failure: ClientError | undefined
   /** Of the rows that were written last: those that every message rewrites are neither looked up nor hashed again. */
   readonly #written = new Map<string, Written>()
 
@@ -86,6 +91,7 @@ export class SqliteStore implements Store {
   }
 
   async commit(changes: readonly Change[], expectedRevision: number): Promise<number> {
+    if (this.#failure !== undefined) throw this.#failure
     if (expectedRevision !== this.#revision) throw revisionConflict(expectedRevision, this.#revision)
     const revision = this.#revision + 1
     const digest = this.#digest.slice()
@@ -101,15 +107,27 @@ export class SqliteStore implements Store {
     }
     this.#revision = revision
     this.#digest = digest
+    await this.#sync()
     return revision
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#database.isOpen) return
+    await this.#log?.[Symbol.asyncDispose]()
     try {
       this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     } finally {
       this.#database.close()
+    }
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      this.#log ??= new SyncedFile(`${this.#file}-wal`)
+      await this.#log.sync()
+    } catch (cause) {
+      this.#failure ??= new ClientError('cannot-store', `${this.#file} cannot be brought to the disk`, { cause })
+      throw this.#failure
     }
   }
 
@@ -175,7 +193,9 @@ function prepareFile(file: string, database: DatabaseSync): void {
   if (typeof found === 'number' && found > format)
     throw new ClientError('newer-storage', `${file} was written by a newer program`)
   // exclusive: one process, so that no memory is shared through a file beside this one
-  database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL')
+  database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL')
+  // SQLite syncs log and file where one is copied to the other, and a new log's place in its folder; commits are ours
+  database.exec('PRAGMA synchronous=NORMAL')
   database.exec('PRAGMA secure_delete=ON; PRAGMA cell_size_check=ON; PRAGMA trusted_schema=OFF')
   if (found === 0) database.exec(`BEGIN; ${schema} COMMIT`)
 }
