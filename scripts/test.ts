@@ -4,6 +4,7 @@ import { existsSync, globSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { writeProgram } from './program.ts'
 
 const memory = '/dev/shm'
 const memoryBytesMin = 4 * 2 ** 30
@@ -22,6 +23,7 @@ const environment = {
   ...process.env,
   // what one file has compiled the others find, with the threads and processes that they start
   NODE_COMPILE_CACHE: cache,
+  TEST_PROGRAM: await writeProgram(path.join(cache, 'program')),
   // syncs of a disk that others write to as well take most of the time of many tests
   TMPDIR: hasRoom(memory) ? memory : tmpdir(),
   TEST_DISK: tmpdir(),
