@@ -4,12 +4,12 @@
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { builtinModules } from 'node:module'
 import path from 'node:path'
 import { type Message, publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { bundlePiece, type Piece } from './bundle.ts'
 import { keepPublicDeclarations } from './declarations.ts'
+import { program } from './program.ts'
 
 interface Manifest {
   readonly name: string
@@ -19,12 +19,7 @@ interface Manifest {
   readonly devDependencies?: Readonly<Record<string, string>>
 }
 
-const builtin = `(?:node:)?(?:${builtinModules.join('|')})`
-
-/**
- * What is published in one piece. The engine, because the corrections of `patches/` do not travel with a dependency; the
- * program, because a command that lives for a tenth of a second would spend a third of it looking for its modules.
- */
+/** What is published in one piece: the program, and the engine, because its corrections do not travel with a dependency. */
 const pieces: readonly Piece[] = [
   {
     name: 'e2ee',
@@ -32,16 +27,7 @@ const pieces: readonly Piece[] = [
     outside: /^(?:@messageu\/.*|#primitives|node:crypto)$/,
     platform: 'neutral',
   },
-  {
-    name: 'cli',
-    entries: ['main'],
-    outside: new RegExp(`^(?:@messageu/server(?:/.*)?|${builtin})$`),
-    platform: 'node',
-    files: [
-      { name: 'start', tags: ['$initial'], test: (id) => !/[\\/]cli[\\/]src[\\/]main\.ts$/.test(id) },
-      { name: 'account', test: /[\\/]cli[\\/]src[\\/]v3[\\/](?:context|home)\.ts$/ },
-    ],
-  },
+  program,
 ]
 
 const licences = 'THIRD-PARTY-LICENSES'
@@ -60,7 +46,7 @@ for (const name of packages) {
   const manifest = JSON.parse(source.replaceAll('.ts"', '.js"')) as Manifest
   writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(publishable(name, manifest), null, 2)}\n`)
   copyFileSync('LICENSE', path.join(folder, 'LICENSE'))
-  for (const program of Object.values(manifest.bin ?? {})) chmodSync(path.join(folder, program), 0o755)
+  for (const file of Object.values(manifest.bin ?? {})) chmodSync(path.join(folder, file), 0o755)
 }
 
 for (const piece of pieces) {

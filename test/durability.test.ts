@@ -1,71 +1,17 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { openForWriting } from '../packages/server/src/storage/schema.ts'
 import { Oracle } from './oracle.ts'
 import { run, ServerProcess, temporaryFolder } from './serverProcess.ts'
-import { bufferOf, type Call, needsStrace, readTrace } from './strace.ts'
+import { bytesOf, type Call, needsStrace } from './strace.ts'
+import { assertNamedBefore, assertSyncedBefore, isSync, leaving, onLog, traced } from './syncing.ts'
 import { type Address, fetch, register, send } from './v2peer.ts'
 
-const calls = ['pwrite64', 'pwritev', 'write', 'writev', 'fsync', 'fdatasync', 'rename', 'renameat', 'renameat2']
-
-/** Runs `work` against a traced server and returns what the server did. */
-async function traced(work: (server: Address) => Promise<void>): Promise<Call[]> {
-  await using temporary = await temporaryFolder('memory')
-  const output = temporary.of('trace')
-  {
-    await using server = await ServerProcess.start({
-      folder: temporary.of('data'),
-      tracing: { calls, output, buffers: true },
-      flags: ['--log-level', 'error'],
-    })
-    await work(server.address)
-    assert.deepEqual(await server.end(), { code: 0, signal: null })
-  }
-  return readTrace(await readFile(output, 'utf8'))
-}
-
-const on = (file: string) => (call: Call) => call.text.includes(`${file}>`)
-const isSync = ({ name }: Call): boolean => name === 'fsync' || name === 'fdatasync'
-const isWrite = ({ name }: Call): boolean => name.startsWith('pwrite')
-const onLog = on('/server.db-wal')
-
-/** The frame header that ends a transaction: the database's new size stands in it (sqlite.org/fileformat2.html). */
-function endsTransaction(call: Call): boolean {
-  const header = bufferOf(call)
-  return isWrite(call) && onLog(call) && header.length === 24 && header.readUInt32BE(4) !== 0
-}
-
-/** Asserts that what holds `canary` was in the log, committed and synced before `answer` left. Returns its sync. */
-function assertSyncedBefore(trace: readonly Call[], canary: Buffer, answer: Call): Call {
-  const row = trace.find((call) => isWrite(call) && onLog(call) && bufferOf(call).includes(canary))
-  assert(row !== undefined, 'the row is in the log')
-  // the header stands in front of its page
-  const commit = trace.find((call) => endsTransaction(call) && call.ended >= row.began - 2)
-  assert(commit !== undefined, 'the row is committed')
-  const sync = trace.find((call) => isSync(call) && onLog(call) && call.began > commit.ended && call.began > row.ended)
-  assert(sync !== undefined && sync.result === '0', 'the commit is synced')
-  assert(sync.ended < answer.began, `the answer left at ${answer.began}, the sync ended at ${sync.ended}`)
-  return sync
-}
-
-function answerWith(trace: readonly Call[], code: number, id: Buffer): Call {
-  const answer = trace.find((call) => {
-    const bytes = bufferOf(call)
-    return (
-      call.name.startsWith('write') &&
-      /<(socket|TCP)/.test(call.text) &&
-      bytes.length > 7 &&
-      bytes.readUInt16LE(1) === code &&
-      bytes.includes(id)
-    )
-  })
-  assert(answer !== undefined, 'the answer is in the trace')
-  return answer
-}
+const answerWith = (trace: readonly Call[], code: number, id: Buffer): Call =>
+  leaving(trace, (bytes) => bytes.length > 7 && bytes.readUInt16LE(1) === code && bytes.includes(id))
 
 function idBytes(id: number): Buffer {
   const bytes = Buffer.alloc(4)
@@ -83,7 +29,7 @@ for (const atOnce of [1, 16])
   test(`K02 every answer leaves after its commit is on disk, ${atOnce} at once`, needsStrace, async () => {
     const sent: { canary: Buffer; id: number }[] = []
     let alice = ''
-    const trace = await traced(async (server) => {
+    const trace = await traced(async ({ address: server }) => {
       alice = await registered(server, 'alice-canary')
       const client = async (): Promise<void> => {
         for (let i = 0; i < 48 / atOnce; i++) {
@@ -107,34 +53,21 @@ test(
   async () => {
     let id = 0
     let alice = ''
-    const trace = await traced(async (server) => {
+    const trace = await traced(async ({ address: server }) => {
       alice = await registered(server, 'alice')
       const told = await send(server, alice, alice, randomBytes(300_000))
       assert(told.kind === 'answer')
       id = told.value
     })
-    const incoming = on('/content/incoming/1')
-    const lastWrite = trace.findLast((call) => isWrite(call) && incoming(call))
-    const datasync = trace.find((call) => isSync(call) && incoming(call) && call.began > (lastWrite?.ended ?? 0))
-    const rename = trace.find(
-      ({ name, text }) => name.startsWith('rename') && decoded(text).includes('/content/incoming/1'),
-    )
-    const folder = trace.find((call) => isSync(call) && on('/content')(call) && call.began > (rename?.ended ?? 0))
-    assert(lastWrite && datasync && rename && folder, 'all of it happens')
     const head = Buffer.concat([Buffer.from(alice, 'hex'), idBytes(id)])
-    const commit = assertSyncedBefore(trace, head, answerWith(trace, 1003, head))
-    assert(datasync.ended < rename.began && folder.ended < commit.began)
+    assertNamedBefore(trace, '1', assertSyncedBefore(trace, head, answerWith(trace, 1003, head)))
   },
 )
-
-function decoded(text: string): string {
-  return text.replace(/(?:\\x[0-9a-f]{2})+/g, (escaped) => Buffer.from(escaped.replaceAll('\\x', ''), 'hex').toString())
-}
 
 test('K02 what was fetched is forgotten on disk before the next fetch is answered', needsStrace, async () => {
   let alice = ''
   const canary = randomBytes(32)
-  const trace = await traced(async (server) => {
+  const trace = await traced(async ({ address: server }) => {
     alice = await registered(server, 'alice')
     await send(server, alice, alice, canary)
     await fetch(server, alice)
@@ -142,7 +75,7 @@ test('K02 what was fetched is forgotten on disk before the next fetch is answere
     assert(again.kind === 'answer' && again.value.length === 0)
   })
   const delivery = answerWith(trace, 1004, canary)
-  const empty = trace.findLast((call) => bufferOf(call).equals(Buffer.from('02ec0300000000', 'hex')))
+  const empty = trace.findLast((call) => bytesOf(call).equals(Buffer.from('02ec0300000000', 'hex')))
   const removal = trace.find((call) => isSync(call) && onLog(call) && call.began > delivery.ended)
   assert(empty && removal && removal.ended < empty.began)
 })

@@ -9,10 +9,9 @@ import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { parseLink } from '@messageu/protocol/v3'
+import { launcher } from '../packages/cli/test/launcher.ts'
 import { issueCertificate } from '../packages/server/src/v3/certificate.ts'
 import { Run, run, ServerProcess, temporaryFolder } from './serverProcess.ts'
-
-const program = path.join(import.meta.dirname, '..', 'packages/cli/bin/messageu.js')
 
 suite('serve says that it listens', () => {
   test('with --json in one line', async () => {
@@ -306,7 +305,7 @@ suite('a terminal', () => {
   test('that goes takes the server with it, which ends and frees its folder', { skip: !hasScript }, async () => {
     await using temporary = await temporaryFolder()
     const folder = temporary.of('data')
-    const command = [process.execPath, program, 'serve', '--port', '0', '--v2-port', '0', '--data', folder].join(' ')
+    const command = [process.execPath, launcher, 'serve', '--port', '0', '--v2-port', '0', '--data', folder].join(' ')
     const terminal = spawn('script', ['-q', '-e', '-c', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
     let shown = ''
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { launcher } from '../packages/cli/test/launcher.ts'
 import { straced, type Tracing } from './strace.ts'
 import type { Address } from './v2peer.ts'
 
@@ -12,7 +13,6 @@ const repository = path.join(import.meta.dirname, '..')
 const memory = '/dev/shm'
 /** Where files are on a disk, also when those of other tests are in memory. */
 const disk = process.env.TEST_DISK ?? tmpdir()
-const launcher = path.join(repository, 'packages/cli/bin/messageu.js')
 
 /** Compiled once for all the processes that the tests start: that takes two thirds off a start. */
 export const compileCache = path.join(repository, 'node_modules/.cache/messageu-test')

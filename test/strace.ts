@@ -95,10 +95,10 @@ export function readTrace(trace: string): Call[] {
   return calls
 }
 
-/** The bytes of the first buffer in a call's text. */
-export function bufferOf({ text }: Call): Buffer {
-  const [, escaped = ''] = /"((?:\\x[0-9a-f]{2})*)"/.exec(text) ?? []
-  return Buffer.from(escaped.replaceAll('\\x', ''), 'hex')
+/** The bytes of all the buffers in a call's text, one behind the other: `writev` has several. */
+export function bytesOf({ text }: Call): Buffer {
+  const buffers = Array.from(text.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g), ([, escaped = '']) => escaped)
+  return Buffer.from(buffers.join('').replaceAll('\\x', ''), 'hex')
 }
 
 function unescaped(hexadecimal: string): string {

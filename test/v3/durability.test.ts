@@ -1,40 +1,11 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
-import { accountName, type Send } from '@messageu/protocol/v3'
+import { accountName, answers, type Send, writeFrame } from '@messageu/protocol/v3'
 import { run, ServerProcess, temporaryFolder } from '../serverProcess.ts'
-import { type Call, needsStrace, readTrace } from '../strace.ts'
+import { type Call, needsStrace } from '../strace.ts'
+import { assertNamedBefore, assertSyncedBefore, isSync, leaving, onLog, traced } from '../syncing.ts'
 import { Peer, random, reasonOf } from './peer.ts'
-
-const calls = ['pwrite64', 'pwritev', 'write', 'writev', 'fsync', 'fdatasync']
-const isSync = ({ name }: Call): boolean => name === 'fsync' || name === 'fdatasync'
-const isWrite = ({ name }: Call): boolean => name.startsWith('pwrite')
-const onLog = ({ text }: Call): boolean => text.includes('/server.db-wal>')
-
-/** All the buffers of a call, one behind the other: `writev` has several. */
-function bytesOf({ text }: Call): Buffer {
-  const buffers = Array.from(text.matchAll(/"((?:\\x[0-9a-f]{2})*)"/g), ([, escaped = '']) => escaped)
-  return Buffer.from(buffers.join('').replaceAll('\\x', ''), 'hex')
-}
-
-/** The answer that holds these bytes, leaving by a socket. */
-function answerWith(trace: readonly Call[], bytes: Buffer): Call {
-  const answer = trace.find(
-    (call) => call.name.startsWith('write') && /<(socket|TCP)/.test(call.text) && bytesOf(call).includes(bytes),
-  )
-  assert(answer !== undefined, 'the answer is in the trace')
-  return answer
-}
-
-/** Asserts that `canary` was written to the log and synced before `answer` left. */
-function assertSyncedBefore(trace: readonly Call[], canary: Uint8Array, answer: Call): void {
-  const row = trace.find((call) => isWrite(call) && onLog(call) && bytesOf(call).includes(Buffer.from(canary)))
-  assert(row !== undefined, 'the row is in the log')
-  const sync = trace.find((call) => isSync(call) && onLog(call) && call.began > row.ended && call.result === '0')
-  assert(sync !== undefined, 'the log is synced')
-  assert(sync.ended < answer.began, `the answer left at ${answer.began}, the sync ended at ${sync.ended}`)
-}
 
 /** An `Accepted` begins with sequence and position. */
 function acceptedBytes({ sequence, position }: { sequence: number; position: number }): Buffer {
@@ -44,24 +15,22 @@ function acceptedBytes({ sequence, position }: { sequence: number; position: num
   return bytes
 }
 
+const leavingWith = (trace: readonly Call[], bytes: Uint8Array): Call =>
+  leaving(trace, (written) => written.includes(Buffer.from(bytes)))
+
 for (const atOnce of [1, 16])
   test(
-    `K02: every answer to a send, a commit or a list entry leaves after it is on disk, ${atOnce} at once`,
+    `K02: what is answered to a send, a commit or a list entry, and what is delivered, leaves after it is on disk, ${atOnce} at once`,
     needsStrace,
     async () => {
-      await using temporary = await temporaryFolder('memory')
-      const output = temporary.of('trace')
-      const sent: { canary: Uint8Array; answer: Buffer }[] = []
-      let registered: Buffer
-      {
-        await using server = await ServerProcess.start({
-          folder: temporary.of('data'),
-          tracing: { calls, output, buffers: true },
-          flags: ['--log-level', 'error'],
-        })
-        using alice = await Peer.register(server.link, 'alice-canary')
+      const sent: { canary: Uint8Array; answer: Uint8Array }[] = []
+      let registered = random(0)
+      const trace = await traced(async ({ link }) => {
+        using alice = await Peer.register(link, 'alice-canary')
+        using bob = await Peer.register(link, 'bob')
         registered = Buffer.concat([alice.account, alice.identity.ownDevices])
-        const conversation = await alice.groupWith()
+        const conversation = await alice.groupWith(bob)
+        await bob.credit()
         const sender = async (): Promise<void> => {
           for (let i = 0; i < 32 / atOnce; i++) {
             const canary = random(32)
@@ -71,19 +40,62 @@ for (const atOnce of [1, 16])
         }
         await Promise.all(Array.from({ length: atOnce }, sender))
         const commit = random(32)
-        const committed = await alice.ask('commit', alice.newCommit(conversation, 1, [alice.device], commit))
+        const committed = await alice.ask(
+          'commit',
+          alice.newCommit(conversation, 1, [alice.device, bob.device], commit),
+        )
         sent.push({ canary: commit, answer: acceptedBytes(committed) })
+        await bob.until(() => bob.deliveries.some(({ position }) => position === committed.position))
         using sibling = await alice.sibling()
         const listed = await alice.ask('find', { after: accountName('alice-canary') })
         assert(listed !== undefined)
-        sent.push({ canary: sibling.device, answer: Buffer.from(listed.listHash) })
-        assert.deepEqual(await server.end(), { code: 0, signal: null })
-      }
-      const trace = readTrace(await readFile(output, 'utf8'))
-      assertSyncedBefore(trace, Buffer.from('alice-canary'), answerWith(trace, registered))
-      for (const { canary, answer } of sent) assertSyncedBefore(trace, canary, answerWith(trace, answer))
+        sent.push({ canary: sibling.device, answer: listed.listHash })
+      })
+      assertSyncedBefore(trace, Buffer.from('alice-canary'), leavingWith(trace, registered))
+      for (const { canary, answer } of sent) assertSyncedBefore(trace, canary, leavingWith(trace, answer))
+      for (const { canary } of sent.slice(0, -1)) assertSyncedBefore(trace, canary, leavingWith(trace, canary))
     },
   )
+
+test(
+  'K02: a large message is synced, named, and its folder synced, before its send is answered',
+  needsStrace,
+  async () => {
+    let id = random(16)
+    let answer = random(0)
+    const trace = await traced(async ({ link }) => {
+      using alice = await Peer.register(link, 'alice')
+      const send = alice.newSend(await alice.groupWith(), random(200_000))
+      id = send.id
+      answer = acceptedBytes(await alice.ask('send', send))
+    })
+    assertNamedBefore(trace, '1', assertSyncedBefore(trace, id, leavingWith(trace, answer)))
+  },
+)
+
+test('K02: what is acknowledged is forgotten on disk before that is answered', needsStrace, async () => {
+  const canary = random(32)
+  let answer = random(0)
+  const trace = await traced(async ({ link }) => {
+    using alice = await Peer.register(link, 'alice')
+    using bob = await Peer.register(link, 'bob')
+    const { position } = await alice.send(await alice.groupWith(bob), canary)
+    await bob.credit()
+    await bob.until(() => bob.deliveries.some((delivery) => delivery.position === position))
+    const { number, bytes } = bob.frame('acknowledge', { through: position })
+    answer = writeFrame({ code: answers.done, request: number, body: new Uint8Array() })
+    const answered = bob.answerTo(number)
+    bob.wire.send(bytes)
+    await answered
+  })
+  const delivery = leavingWith(trace, canary)
+  const answered = leavingWith(
+    trace.filter(({ began }) => began > delivery.ended),
+    answer,
+  )
+  const sync = trace.find((call) => isSync(call) && onLog(call) && call.began > delivery.ended)
+  assert(sync?.result === '0' && sync.ended < answered.began)
+})
 
 test(
   'K04: after a failed sync nothing is answered, the server ends, and what it had answered is there',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { launcher } from '../../packages/cli/test/v2/world.ts'
+import { launcher } from '../../packages/cli/test/launcher.ts'
 
 /** A run of `messageu` at a pseudo-terminal. */
 export class Terminal implements AsyncDisposable {

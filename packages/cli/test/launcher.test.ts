@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { launcher } from './v2/world.ts'
+import { sourceLauncher as launcher } from './launcher.ts'
 
 const run = promisify(execFile)
 

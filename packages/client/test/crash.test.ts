@@ -8,70 +8,8 @@ import type { Change, Store } from '../src/store.ts'
 import type { Channel, Transport } from '../src/transport.ts'
 import { settled, until } from './fake-clock.ts'
 import type { FakeServer } from './fake-server.ts'
+import { Life, mortalStore, mortalWorld } from './mortal.ts'
 import { comingBack, never, type Person, TestWorld } from './world.ts'
-
-/** Where a client dies: every step of its life counts, and nothing that it does after the last one has any effect. */
-class Life {
-  #left: number
-  readonly end = Promise.withResolvers<void>()
-
-  constructor(steps: number) {
-    this.#left = steps
-  }
-
-  /** Whether this step still happens. */
-  step(): boolean {
-    if (this.#left === 0) return false
-    this.#left -= 1
-    if (this.#left === 0) this.end.resolve()
-    return true
-  }
-
-  get isOver(): boolean {
-    return this.#left === 0
-  }
-}
-
-/** A store whose commits are steps: one that dies before it is stored, and one that dies before anybody hears of it. */
-function mortalStore(store: Store, life: Life): Store {
-  const dead = new Promise<never>(() => {})
-  return {
-    get revision() {
-      return store.revision
-    },
-    get: (...range) => store.get(...range),
-    read: (...range) => store.read(...range),
-    async commit(changes, revision) {
-      if (!life.step()) return dead
-      const committed = await store.commit(changes, revision)
-      return life.step() ? committed : dead
-    },
-    [Symbol.asyncDispose]: async () => {},
-  }
-}
-
-/** A network on which every message, in either direction, is a step. */
-function mortalTransport(server: FakeServer, life: Life): Transport {
-  return {
-    async open(link, events): Promise<Channel> {
-      const channel = await server.open(link, {
-        message: (message) => {
-          if (life.step()) events.message(message)
-        },
-        closed: (why) => {
-          if (!life.isOver) events.closed(why)
-        },
-      })
-      return {
-        certificate: channel.certificate,
-        send: (message) => {
-          if (life.step()) channel.send(message)
-        },
-        close: () => channel.close(),
-      }
-    },
-  }
-}
 
 const conversation = decode(ConversationId, new Uint8Array(ConversationId.max).fill(3))
 const contents = [1, 2, 3]
@@ -112,14 +50,11 @@ describe('K07: a client that is killed between any two steps', () => {
     for (; ; steps++) {
       const world = await TestWorld.start()
       const alice = await world.person('alice')
-      const life = new Life(steps)
-      const mortal = {
-        store: mortalStore(alice.store, life),
-        world: { ...world.world, transport: mortalTransport(world.server, life) },
-      }
+      const life = Life.of(steps)
+      const mortal = { store: mortalStore(alice.store, life), world: mortalWorld(world.world, life) }
       const whole = sendAll(world, { ...alice, store: mortal.store }, () => world.connect(alice, mortal))
       whole.catch(() => {})
-      const isWhole = await Promise.race([whole.then(() => true), life.end.promise.then(() => false)])
+      const isWhole = await Promise.race([whole.then(() => true), life.over.then(() => false)])
       await settled(5)
       if (!isWhole) {
         await using _again = await sendAll(world, alice, () => world.connect(alice))
@@ -139,17 +74,16 @@ describe('K07: a client that is killed between any two steps', () => {
       const world = await TestWorld.start()
       const bob = await world.person('bob')
       const { device } = bob.account.identity
-      const life = new Life(steps)
+      const life = Life.of(steps)
       const store = mortalStore(bob.store, life)
-      const transport = mortalTransport(world.server, life)
       const mailbox = world.server.mailbox(device)
       for (const content of [1, 2]) world.server.deliver(device, { sealed: Uint8Array.of(content) })
-      const options = { store, world: { ...world.world, transport }, receiver: listing(store) }
+      const options = { store, world: mortalWorld(world.world, life), receiver: listing(store) }
       const connected = world.connect(bob, options)
       connected.catch(() => {})
       const empty = until(() => mailbox.waiting.length === 0, 'all is acknowledged').then(() => true)
       empty.catch(() => {})
-      const isWhole = await Promise.race([empty, life.end.promise.then(() => false)])
+      const isWhole = await Promise.race([empty, life.over.then(() => false)])
       await settled(5)
       world.server.deliver(device, { sealed: Uint8Array.of(3) })
       await using _again = await world.connect(bob, { receiver: listing(bob.store) })
@@ -171,7 +105,7 @@ describe('N01: a connection that is cut after any message, either way', () => {
       const { device } = alice.account.identity
       const mailbox = world.server.mailbox(device)
       for (const content of [7, 8, 9]) world.server.deliver(device, { sealed: Uint8Array.of(content) })
-      const life = new Life(cuts)
+      const life = Life.of(cuts)
       const transport = cuttingTransport(world.server, life)
       const receiver = listing(alice.store)
       const connected = world.connect(alice, { world: { ...world.world, transport }, receiver, patience: 'for-ever' })

@@ -1,6 +1,6 @@
 import { type Arrival, Client, ClientError, type Item, type Store } from '@messageu/client'
 import { type AccountId, type ConversationId, type DeviceId, toBase64url } from '@messageu/protocol/v3'
-import { Life, mortalStore, worldOf } from './mortal.ts'
+import { Life, mortalStore, mortalWorld } from '../../../packages/client/test/mortal.ts'
 import type { Town } from './town.ts'
 
 const never = new AbortController().signal
@@ -69,20 +69,18 @@ export class Phone {
   }
 
   async #come(): Promise<void> {
-    const died = Promise.withResolvers<void>()
     const run: Run = { batches: [], wasKilled: false }
     const stop = new AbortController()
     const life = new Life(() => {
       run.wasKilled = true
       if (this.#running?.run === run) this.#running = undefined
       stop.abort()
-      died.resolve()
     })
     this.#life = life
     const tapped = { ...this.#town.world, transport: this.#town.ledger.tap(this.#town.transport, this.identity.device) }
     const connecting = Client.connect({
       store: mortalStore(this.store, life),
-      world: worldOf(tapped, life),
+      world: mortalWorld(tapped, life),
       signal: never,
       patience: 'for-ever',
       onEvent: (event) => {
@@ -96,7 +94,7 @@ export class Phone {
       this.runs.push(run)
       this.#running = { client, life, run, stop, showing: this.#show(client, run, stop.signal) }
     })
-    await Promise.race([came, died.promise])
+    await Promise.race([came, life.over])
   }
 
   /** It was to die, and does not. */

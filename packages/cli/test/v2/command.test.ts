@@ -7,8 +7,9 @@ import { test } from 'node:test'
 import { type Name, nameFromText } from '@messageu/protocol/v2'
 import { formatAddress, sendText } from '../../src/v2/client.ts'
 import { actingIn } from '../acting.ts'
+import { launcher } from '../launcher.ts'
 import { startScript } from './fake-server.ts'
-import { encrypt, encryptText, events, filesIn, idOf, launcher, messageu, World } from './world.ts'
+import { encrypt, encryptText, events, filesIn, idOf, messageu, World } from './world.ts'
 
 /** The command line of one person in a world. */
 function shell(world: World, who: string) {

@@ -3,12 +3,10 @@ import { createCipheriv } from 'node:crypto'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import * as v2 from '../../src/v2/client.ts'
 import { loadState } from '../../src/v2/state.ts'
+import { launcher } from '../launcher.ts'
 import { FakeServer, type Lies } from './fake-server.ts'
-
-export const launcher = fileURLToPath(new URL('../../bin/messageu.js', import.meta.url))
 
 export interface Ended {
   readonly code: number | null

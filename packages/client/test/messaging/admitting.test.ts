@@ -6,8 +6,9 @@ import { beginLinking, finishLinking } from '../../src/messaging/linking.ts'
 import { newcomersIn } from '../../src/messaging/newcomers.ts'
 import { type AccountRow, accountKeys, accountRow, getRow } from '../../src/rows.ts'
 import type { Store } from '../../src/store.ts'
+import { Life, mortalStore, mortalWorld } from '../mortal.ts'
 import { never } from '../world.ts'
-import { Life, liveFor, mortalStore, mortalTransport } from './mortal.ts'
+import { liveFor } from './mortal.ts'
 import { Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
 
@@ -132,8 +133,8 @@ describe('I1, K07: a device that is let in has its place everywhere and what was
       const store = new MemoryStore()
       const code = await beginLinking({ store, world: world.world }, await alice.client.offer())
       const admitting = alice.client.admit(code, { signal: never })
-      const life = new Life(steps)
-      const outside = { ...world.world, transport: mortalTransport(world.server, life) }
+      const life = Life.of(steps)
+      const outside = mortalWorld(world.world, life)
       const mortal = mortalStore(store, life)
       const living = (async () => {
         const { identity } = await finishLinking({ store: mortal, world: outside, signal: never })

@@ -1,70 +1,6 @@
-import type { Store } from '../../src/store.ts'
-import type { Channel, Transport } from '../../src/transport.ts'
+import { Life, mortalStore, mortalWorld } from '../mortal.ts'
 import type { Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
-
-/** A device that dies after so many steps: commits of its store, and messages either way. Nothing has any effect then. */
-export class Life {
-  #left: number
-
-  constructor(steps: number) {
-    this.#left = steps
-  }
-
-  step(): boolean {
-    if (this.#left > 0) this.#left -= 1
-    return this.#left > 0
-  }
-
-  get isOver(): boolean {
-    return this.#left === 0
-  }
-}
-
-const dead = new Promise<never>(() => {})
-
-/** Dies before something is stored, or after it before anybody hears of it. */
-export function mortalStore(store: Store, life: Life): Store {
-  return {
-    get revision() {
-      return store.revision
-    },
-    get: (...range) => (life.isOver ? dead : store.get(...range)),
-    read: (...range) => (life.isOver ? dead : store.read(...range)),
-    async commit(changes, revision) {
-      if (!life.step()) return dead
-      const committed = await store.commit(changes, revision)
-      return life.step() ? committed : dead
-    },
-    [Symbol.asyncDispose]: async () => {},
-  }
-}
-
-export function mortalTransport(transport: Transport, life: Life): Transport {
-  return {
-    async open(link, events, options): Promise<Channel> {
-      const channel = await transport.open(
-        link,
-        {
-          message: (message) => {
-            if (life.step()) events.message(message)
-          },
-          closed: (why) => {
-            if (!life.isOver) events.closed(why)
-          },
-        },
-        options,
-      )
-      return {
-        certificate: channel.certificate,
-        send: (message) => {
-          if (life.step()) channel.send(message)
-        },
-        close: () => channel.close(),
-      }
-    },
-  }
-}
 
 /** A life of `steps` steps of a device doing `work`, after which it is offline. */
 export async function liveFor(
@@ -74,11 +10,8 @@ export async function liveFor(
   work: (device: Device) => Promise<void>,
 ): Promise<'killed' | 'whole'> {
   await device.goOffline()
-  const life = new Life(steps)
-  const killed = device.anew({
-    store: mortalStore(device.store, life),
-    world: { ...world.world, transport: mortalTransport(world.server, life) },
-  })
+  const life = Life.of(steps)
+  const killed = device.anew({ store: mortalStore(device.store, life), world: mortalWorld(world.world, life) })
   const whole = killed.comeOnline().then(work)
   let isWhole = false
   whole.then(

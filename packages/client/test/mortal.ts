@@ -1,13 +1,25 @@
-import type { Channel, Clock, Store, Transport, World } from '@messageu/client'
+import type { Clock } from '../src/clock.ts'
+import type { World } from '../src/connection.ts'
+import type { Store } from '../src/store.ts'
+import type { Channel, Transport } from '../src/transport.ts'
 
 /** One run of a program, which may end between any two of its steps. Nothing has any effect then. */
 export class Life {
   #left = Number.POSITIVE_INFINITY
   readonly #channels = new Set<Channel>()
   readonly #onEnd: () => void
+  readonly #over = Promise.withResolvers<void>()
+  readonly over = this.#over.promise
 
-  constructor(onEnd: () => void) {
+  constructor(onEnd: () => void = () => {}) {
     this.#onEnd = onEnd
+  }
+
+  /** The one that comes to its end with this step, which does not happen any more. */
+  static of(steps: number): Life {
+    const life = new Life()
+    life.endAfter(steps)
+    return life
   }
 
   /** A step is a commit of the store, begun or done, and a message either way. */
@@ -40,12 +52,13 @@ export class Life {
   #end(): void {
     for (const channel of this.#channels) channel.close()
     this.#onEnd()
+    this.#over.resolve()
   }
 }
 
 const dead = new Promise<never>(() => {})
 
-export function worldOf({ transport, clock, random }: World, life: Life): World {
+export function mortalWorld({ transport, clock, random }: World, life: Life): World {
   return { transport: mortalTransport(transport, life), clock: mortalClock(clock, life), random }
 }
 
