@@ -18,7 +18,7 @@ export interface Receiver {
    */
   receive(deliveries: readonly Delivery[], asker: Asker, store: RowStore): Promise<readonly Change[]>
   /** The server was restored from a copy and counts anew: what to store before anything of it is received. */
-  restored?(store: RowStore): Promise<readonly Change[]>
+  restored?(store: RowStore, opened: SessionOpened): Promise<readonly Change[]>
 }
 
 export interface InboxOptions {
@@ -74,14 +74,12 @@ export class Inbox {
    * Where delivery goes on. A server that was restored counts anew: what was received before says nothing about its
    * positions. Protocol 3 §3.1
    */
-  async admit(
-    { incarnation }: Hello,
-    { position, acknowledged }: SessionOpened,
-  ): Promise<'same' | 'first' | 'restored'> {
+  async admit({ incarnation }: Hello, opened: SessionOpened): Promise<'same' | 'first' | 'restored'> {
     await this.idle()
     this.#pending = []
     const before = this.#incarnation
     if (before !== undefined && sameBytes(before, incarnation)) {
+      const { position, acknowledged } = opened
       const known = Math.max(this.#through, acknowledged)
       if (position < known) throw badAnswer(`its newest position is ${position}, and ${known} was received before`)
       return 'same'
@@ -89,7 +87,7 @@ export class Inbox {
     const row = putRow(deliveryRow, progressKeys.delivery, { incarnation, through: 0 })
     const { receiver, committer } = this.#options
     await committer.run(async (store) => {
-      const changes = before === undefined ? [] : ((await receiver?.restored?.(store)) ?? [])
+      const changes = before === undefined ? [] : ((await receiver?.restored?.(store, opened)) ?? [])
       return { changes: [row, ...changes], result: undefined }
     })
     this.#incarnation = incarnation

@@ -1,4 +1,4 @@
-import { ConversationError, checkKeyPackage, view } from '@messageu/e2ee/conversation'
+import { ConversationError, checkKeyPackage, type View, view } from '@messageu/e2ee/conversation'
 import {
   type AccountId,
   type ClaimedPackage,
@@ -33,8 +33,9 @@ export async function bringIn(
       desk,
       conversation,
       async ({ state }) => {
-        const { roster } = view(state)
-        const missing = part.filter(({ device }) => !hasDevice(roster, device))
+        const { roster, suite } = view(state)
+        const good = await stillGood(desk, part, suite)
+        const missing = good.filter(({ device }) => !hasDevice(roster, device))
         if (missing.length === 0) return undefined
         const wish = { kind: 'add', keyPackages: missing.map(({ keyPackage }) => keyPackage) } as const
         return { wish, accounts: distinct(missing.map(({ account }) => account)) }
@@ -90,6 +91,23 @@ async function claimedFrom(desk: Desk, account: AccountId, wait: Wait): Promise<
     if (error instanceof RefusedError && error.reason === 'not-permitted') return []
     throw error
   }
+}
+
+/** However long it takes from the claim to the commit: a device forgets what opens a Welcome when its package is over. */
+async function stillGood(desk: Desk, offered: readonly Offered[], suite: View['suite']): Promise<readonly Offered[]> {
+  const good: Offered[] = []
+  for (const each of offered) {
+    const lists = await newestLists(look(desk), [each.account])
+    const isGood = await checkKeyPackage(each.keyPackage, { lists, suite, now: desk.clock.nowMs() }).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof ConversationError) return false
+        throw error
+      },
+    )
+    if (isGood) good.push(each)
+  }
+  return good
 }
 
 function hasDevice(roster: readonly DeviceId[], device: DeviceId): boolean {

@@ -103,7 +103,8 @@ export class Client implements AsyncDisposable {
     const account = await registeredIn(store)
     const { clock, random } = world
     const { serverKey } = account.identity
-    const life = { isCaughtUp: false }
+    /** The first is of any session, the second of the one that is open. */
+    const life = { isCaughtUp: false, isUpToDate: false }
     const bell = new Bell()
     let keeper: Keeper | undefined
     const tools: Tools = {
@@ -115,9 +116,11 @@ export class Client implements AsyncDisposable {
       written: () => tends && keeper?.stir(),
     }
     const hear = (event: SessionEvent): void => {
+      if (event.kind === 'phase' && event.phase.phase !== 'open') life.isUpToDate = false
       if (event.kind === 'phase' && event.phase.phase === 'open' && tends) void keeper?.opened().catch(() => {})
       if (event.kind === 'notice' && tends) void keeper?.hear(event.notice).catch(() => {})
-      if (event.kind === 'caught-up') life.isCaughtUp = true
+      if (event.kind === 'caught-up') life.isCaughtUp = life.isUpToDate = true
+      if (event.kind === 'caught-up' && tends) void keeper?.caughtUp().catch(() => {})
       if (event.kind === 'stored' && tends) keeper?.wake()
       onEvent(event)
       bell.ring()
@@ -132,7 +135,7 @@ export class Client implements AsyncDisposable {
         onEvent: hear,
       }),
     )
-    const desk: Desk = { session, store, tools, clock, random, bell }
+    const desk: Desk = { session, store, tools, clock, random, bell, isCaughtUp: () => life.isUpToDate }
     const sending = new Sending(desk)
     const settling = new Settling(desk, sending)
     keeper = opening.use(new Keeper(desk, sending, settling))

@@ -95,6 +95,9 @@ async function settle(
     case 'early':
       return void (await getStuck(work, row, { epoch: row.epoch, why: 'a commit is missing' }))
     case 'fork':
+      // epochs are compared within one incarnation only. Protocol 3 §3.1
+      if (applied.epoch < row.restoredEpoch)
+        return void (await getStuck(work, row, { epoch: row.epoch, why: 'the server has lost commits' }))
       if (row.standing.kind !== 'request')
         await work.tell({ kind: 'fork', body: { conversation, epoch: applied.epoch } })
       return void (await getStuck(work, row, { epoch: applied.epoch, why: 'members were given different commits' }))
@@ -123,6 +126,13 @@ async function advance(
   await work.record(entered, delivery, { kind: 'change', body }, { isFed: change !== 'update' })
 }
 
+/** What was said in an earlier generation and waits, nobody can open in a later one. */
+export function inGeneration(row: ConversationRow, generation: number): ConversationRow {
+  if (generation === row.generation) return row
+  const ownTitle = row.ownTitle && { ...row.ownTitle, isLost: true }
+  return { ...row, generation, restoredEpoch: 0, ownTitle }
+}
+
 /** The row once its conversation is in another epoch. */
 export function enter(
   row: ConversationRow,
@@ -131,8 +141,7 @@ export function enter(
 ): ConversationRow {
   const isStuck = row.standing.kind === 'stuck'
   return {
-    ...row,
-    generation,
+    ...inGeneration(row, generation),
     epoch,
     transcript: beginEpoch(row.transcript, { sequence, hash: authenticator }),
     ...(isStuck && { standing: { kind: 'active', body: undefined } as const }),

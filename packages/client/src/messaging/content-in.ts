@@ -60,7 +60,7 @@ async function takeTitle(work: Work, taken: TakenMessage, title: string): Promis
   const { row, state, message, delivery } = taken
   if (row.kind !== 'group' || !hasAny(view(state).owners, message.sender.account)) return
   const isNewest = await isNewestTitle(work, row, historyKey(row, row.base + delivery.sequence))
-  const titled = isNewest ? { ...row, title } : row
+  const titled = isNewest ? { ...row, title, ownTitle: undefined } : row
   work.put(titled)
   await noteTitled(work, row, delivery)
   await show(work, { ...taken, row: titled })

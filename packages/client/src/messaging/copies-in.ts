@@ -70,8 +70,8 @@ async function put(
     )
   const named = content.kind === 'title' && (await isNewestTitle(work, row, key))
   const isTitle = named && (isSibling || (await isOwner(work, row, sender.account)))
-  const title = isTitle ? content.body.title : row.title
-  const next = { ...row, title, newest: Math.max(row.newest, row.base + copy.sequence) }
+  const titled = isTitle ? { ...row, title: content.body.title, ownTitle: undefined } : row
+  const next = { ...titled, newest: Math.max(row.newest, row.base + copy.sequence) }
   work.put(next)
   return next
 }

@@ -16,6 +16,8 @@ export interface Desk {
   readonly random: RandomBytes
   /** Rings whenever something was stored. */
   readonly bell: Bell
+  /** Whether everything that waited at the server has come in the session that is open. */
+  readonly isCaughtUp: () => boolean
 }
 
 /** What it takes to look at what is stored. */

@@ -9,6 +9,7 @@ import { acceptByTurning } from './contacts.ts'
 import { giveUpPlace } from './departures.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import type { Sending } from './sending.ts'
+import { mayBeOlder } from './titles.ts'
 import { sayTitle } from './untitled.ts'
 import { write } from './writing.ts'
 
@@ -82,6 +83,22 @@ export async function rename(
   const { outcome } = await sending.post(conversation, { kind: 'title', body: { title } }, wait)
   const answered = await outcome
   if (answered.kind === 'refused') throw answered.error
+}
+
+/** Whoever could not read a title before it was lost would never know what the group is called. */
+export async function repeatTitle(
+  desk: Desk,
+  sending: Sending,
+  conversation: ConversationId,
+  wait: Wait,
+): Promise<void> {
+  const work = look(desk)
+  const row = await work.conversation(conversation)
+  const state = await work.state(conversation)
+  if (row?.title === undefined || !row.ownTitle?.isLost || state === undefined) return
+  if (await mayBeOlder(work, row, row.ownTitle.place)) return
+  if (hasAny(view(state).owners, desk.tools.me.self.account))
+    await rename(desk, sending, { conversation, title: row.title }, wait)
 }
 
 /** From now on these accounts are the owners, beside nobody else. */

@@ -12,12 +12,13 @@ import { type Desk, rowOf, type Wait } from './desk.ts'
 import { isNothing } from './duties.ts'
 import { explainGaps } from './gaps-out.ts'
 import { gather } from './gathering.ts'
+import { repeatTitle } from './groups.ts'
 import { Newcomer, update } from './healing.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { accountOf } from './managing.ts'
 import { compareEpoch, mayRenewInMs, mend } from './mending.ts'
 import { beginOwnDevices } from './own-devices.ts'
-import { keepPackages } from './packages.ts'
+import { forgetOld, keepPackages } from './packages.ts'
 import { comeBack } from './returning.ts'
 import { type ConversationRow, conversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
@@ -69,6 +70,12 @@ export class Keeper implements AsyncDisposable {
   async opened(): Promise<void> {
     this.#packagesDueMs = 0
     await comeBack(this.#desk)
+    await this.#lookAtAll()
+  }
+
+  /** Everything that waited has come: what was left for then is looked at. */
+  async caughtUp(): Promise<void> {
+    await this.#succeeds(() => forgetOld(this.#desk))
     await this.#lookAtAll()
   }
 
@@ -277,6 +284,8 @@ export class Keeper implements AsyncDisposable {
     await perform(this.#desk, conversation, atOnce, this.#wait)
     // an empty commit brings a fresh GroupInfo, by which a stuck member comes back. CONVERSATIONS D 4
     if (this.#stuck.delete(toBase64url(conversation))) await update(this.#desk, conversation, this.#wait)
+    // what others have called it since has come by then
+    if (this.#desk.isCaughtUp()) await repeatTitle(this.#desk, this.#sending, conversation, this.#wait)
     const isAsked = !isNothing(later) || (await isUntitled(this.#desk, conversation))
     let dutyMs = !isAsked ? this.#forgetDuty(conversation) : this.#untilDuty(conversation)
     if (dutyMs === 0) {

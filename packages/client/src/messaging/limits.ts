@@ -39,6 +39,8 @@ export const messagingLimits = {
   settleDelayMaxMs: 300_000,
   /** CONVERSATIONS D 4: how long rejoining may fail before the conversation is created anew. */
   repairMs: 60_000,
+  /** How long what waits at the server may take to come, before a conversation is compared without it. */
+  caughtUpMs: 10_000,
   /** How many generations a server that was restored may be behind. */
   generationsBehindMax: 64,
   /** How long whoever has opened a conversation has to bring the other side in. */

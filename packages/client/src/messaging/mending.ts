@@ -1,6 +1,7 @@
 import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
+import { shownOrFounded } from './founding.ts'
 import { missing } from './gaps.ts'
 import { explain, showGaps } from './gaps-out.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -8,6 +9,7 @@ import { rejoin } from './rejoining.ts'
 import { regenerate, renew } from './renewing.ts'
 import type { ConversationRow } from './rows.ts'
 import { getStuck } from './stuck.ts'
+import { within } from './within.ts'
 import { write } from './writing.ts'
 
 /**
@@ -58,9 +60,11 @@ function repairMs({ tools }: Desk): number {
  * what still waits for this device may tell more. CONVERSATIONS C 7, C 10
  */
 export async function compareEpoch(desk: Desk, conversation: ConversationId, wait: Wait): Promise<boolean> {
-  const shown = await desk.session.request('read-state', { conversation }, wait)
+  await within(desk, limits.caughtUpMs, desk.isCaughtUp, wait)
   const before = await rowOf(desk, conversation)
   if (before === undefined) return true
+  const shown = await shownOrFounded(desk, before, wait)
+  if (shown === undefined) return true
   const hasLost = isBehind(shown, before)
   const undelivered = { from: before.received + 1, through: shown.sequence }
   // after a restore everything comes again, and says by itself what is missing

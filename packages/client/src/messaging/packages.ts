@@ -4,7 +4,7 @@ import { dropRow, putRow, rowsOf } from '../rows.ts'
 import type { Desk, Wait } from './desk.ts'
 import { countersOf, putCounters } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { packageRow } from './rows.ts'
+import { type PackageRow, packageRow } from './rows.ts'
 import { write } from './writing.ts'
 
 const suite = 'x25519'
@@ -15,7 +15,6 @@ const perRequest = 10
  * that is not old. The private halves are stored before the server has anything. Protocol 3 §5.4
  */
 export async function keepPackages(desk: Desk, { signal }: Wait): Promise<void> {
-  await forgetOld(desk)
   const { me, lists } = desk.tools
   const list = await lists.newest(desk.store, me.self.account)
   if (list === undefined) return // nothing can be made before the first session has read it, and then it is asked for
@@ -50,17 +49,20 @@ async function publish(
   )
 }
 
-/** What no Welcome can be for any more. */
-async function forgetOld(desk: Desk): Promise<void> {
+/**
+ * What no Welcome can be for any more, once those that waited have come: a device may have been away for as long as its
+ * packages were good, and a last resort is handed out until another one takes its place.
+ */
+export async function forgetOld(desk: Desk): Promise<void> {
   const now = desk.clock.nowMs()
-  const old: Uint8Array[] = []
-  for await (const { key, row } of rowsOf(desk.store, packageRow)) {
-    const isOver =
-      row.notAfter < now || (row.isLastResort && row.madeAt + limits.lastResortMs + limits.lastResortGraceMs < now)
-    if (isOver && typeof key !== 'number') old.push(key)
-  }
+  const kept: { key: Uint8Array; row: PackageRow }[] = []
+  for await (const { key, row } of rowsOf(desk.store, packageRow)) if (typeof key !== 'number') kept.push({ key, row })
+  const lastResorts = kept.filter(({ row }) => row.isLastResort).map(({ row }) => row.madeAt)
+  const isReplaced = ({ isLastResort, madeAt }: PackageRow): boolean =>
+    isLastResort && lastResorts.some((later) => later > madeAt && later + limits.lastResortGraceMs < now)
+  const old = kept.filter(({ row }) => row.notAfter < now || isReplaced(row))
   if (old.length > 0)
     await write(desk, async ({ store }) => {
-      for (const key of old) store.put(dropRow(packageRow, key))
+      for (const { key } of old) store.put(dropRow(packageRow, key))
     })
 }

@@ -1,4 +1,4 @@
-import type { Delivery } from '@messageu/protocol/v3'
+import type { Delivery, SessionOpened } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import type { Receiver } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
@@ -23,9 +23,9 @@ export function receiverOf(tools: Tools): Receiver {
       for (const delivery of deliveries) await take(work, delivery, asker)
       return work.store.changes
     },
-    async restored(rows: RowStore): Promise<readonly Change[]> {
+    async restored(rows: RowStore, opened: SessionOpened): Promise<readonly Change[]> {
       const work = new Work(rows, tools)
-      for await (const { row } of rowsOf(work.store, conversationRow)) countAnew(work, row)
+      for await (const { row } of rowsOf(work.store, conversationRow)) countAnew(work, row, opened)
       await work.tell({ kind: 'restored', body: undefined })
       return work.store.changes
     },
@@ -33,14 +33,17 @@ export function receiverOf(tools: Tools): Receiver {
 }
 
 /** Sequences begin anew, behind everything that is in the history. CONVERSATIONS C 7 */
-function countAnew(work: Work, row: ConversationRow): void {
-  const { newest, transcript } = row
+function countAnew(work: Work, row: ConversationRow, { sendNumber }: Pick<SessionOpened, 'sendNumber'>): void {
+  const { newest, transcript, ownTitle } = row
+  const isTitleLost = ownTitle !== undefined && (ownTitle.isLost || ownTitle.number > sendNumber)
   const seen = { ...transcript.seen, sequence: 0 }
   work.put({
     ...row,
     base: newest,
     received: 0,
     gaps: [],
+    ...(isTitleLost && { ownTitle: { ...ownTitle, isLost: true } }),
+    restoredEpoch: row.epoch,
     transcript: { seen, ahead: [], recent: [] },
     isDoubted: true,
   })

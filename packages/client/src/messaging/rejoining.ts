@@ -3,6 +3,7 @@ import { type ConversationId, type DeviceId, RefusedError } from '@messageu/prot
 import { sameBytes } from '../bytes.ts'
 import type { Draft, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
+import { inGeneration } from './commits-in.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow, Person } from './rows.ts'
@@ -140,7 +141,7 @@ async function draft(
   const { pending: advance, epoch, commit, roster, welcomes, groupInfo, tree } = staged
   const { generation } = shown
   const row = await work.conversation(conversation)
-  if (row !== undefined) work.put({ ...row, generation })
+  if (row !== undefined) work.put(inGeneration(row, generation))
   work.putPending(conversation, { id: place.id, generation, epoch, isRejoin: true, advance })
   const request = { conversation, generation, epoch, commit, roster, welcomes, groupInfo, tree }
   return { sealed: { operation: 'commit', request }, changes: work.store.changes }

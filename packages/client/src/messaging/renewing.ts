@@ -1,3 +1,4 @@
+import type { VerifiedList } from '@messageu/e2ee'
 import { type ConversationState, type Purpose, recreate, view } from '@messageu/e2ee/conversation'
 import {
   type AccountId,
@@ -12,6 +13,7 @@ import { newestLists } from './commits-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
+import type { Person } from './rows.ts'
 import { write } from './writing.ts'
 
 export interface Renewal {
@@ -41,7 +43,8 @@ export async function renew(
   const options = { generation, ...(isGroup && without !== undefined && { without }) }
   const { state, accounts } = await recreate(before, me.self, list, options)
   for (const account of accounts) await lists.refresh(desk.store, account, { asker: desk.session.asker, signal })
-  if (!(await claimGeneration(desk, conversation, { accounts, present, generation, signal }))) return
+  const { members } = view(before)
+  if (!(await claimGeneration(desk, conversation, { accounts, members, present, generation, signal }))) return
   const { sequence } = await desk.session.request('read-state', { conversation }, { signal })
   const row = await write(desk, (work) => takePlace(work, conversation, { state, sequence, awaited: accounts }))
   await gather(desk, row, { signal })
@@ -66,26 +69,27 @@ export async function regenerate(
   for (const account of accounts)
     await desk.tools.lists.refresh(desk.store, account, { asker: desk.session.asker, signal })
   const present = await desk.session.request('read-state', { conversation }, { signal })
-  await claimGeneration(desk, conversation, { accounts, present, generation: present.generation + 1, signal })
+  const generation = present.generation + 1
+  await claimGeneration(desk, conversation, { accounts, members: [], present, generation, signal })
   const shown = await desk.session.request('read-state', { conversation }, { signal })
   if (isAlone(desk, shown)) await beginAlone(desk, conversation, { purpose, shown })
 }
 
 interface Claim {
+  /** Who is to come back. */
   readonly accounts: readonly AccountId[]
+  /** The devices that this one knows to have been there. */
+  readonly members: readonly Person[]
   /** What the server has now. */
   readonly present: ShownState
   readonly generation: number
 }
 
 /** True if this device is the one that begins it. A repetition is told apart by who is there. Protocol 3 §6.8 */
-async function claimGeneration(
-  desk: Desk,
-  conversation: ConversationId,
-  { accounts, present, generation, signal }: Wait & Claim,
-): Promise<boolean> {
+async function claimGeneration(desk: Desk, conversation: ConversationId, claim: Wait & Claim): Promise<boolean> {
+  const { present, generation, signal } = claim
   if (generation - present.generation > limits.generationsBehindMax) return false
-  const roster = await devicesOf(desk, accounts)
+  const roster = await rosterFor(desk, claim)
   try {
     // a server that was restored may be some generations behind: it takes one after the other
     for (let next = Math.min(present.generation + 1, generation); next <= generation; next++)
@@ -98,10 +102,31 @@ async function claimGeneration(
   }
 }
 
-/** Every listed device of these accounts, this one first. */
-async function devicesOf(desk: Desk, accounts: readonly AccountId[]): Promise<readonly DeviceId[]> {
+/**
+ * Every listed device of the accounts that take part as far as the server knows, this one first. One that was restored may
+ * know nothing of those who have come since, and still have those who have gone. Protocol 3 §6.8
+ */
+async function rosterFor(desk: Desk, { accounts, members, present }: Claim): Promise<readonly DeviceId[]> {
   const { device } = desk.tools.me.self
+  const there = present.roster
   const lists = await newestLists(look(desk), accounts)
-  const all = lists.flatMap(({ devices }) => devices.map((listed) => listed.device))
-  return [device, ...all.filter((each) => !sameBytes(each, device))]
+  const known = members.map((member) => member.device)
+  const isThere = ({ account, devices }: VerifiedList): boolean =>
+    [
+      ...devices.map((listed) => listed.device),
+      ...members.filter((member) => sameBytes(member.account, account)).map((member) => member.device),
+    ].some((each) => has(there, each))
+  const partaking = areShown(present) ? lists.filter(isThere) : lists
+  const listed = partaking.flatMap(({ devices }) => devices.map((each) => each.device))
+  const others = areShown(present) ? there.filter((each) => !has(known, each) && !has(listed, each)) : []
+  return [device, ...[...listed, ...others].filter((each) => !sameBytes(each, device))]
+}
+
+/** Of a group whoever is on the roster takes part; only until others have come into one that was begun anew, they do too. */
+function areShown({ kind, generation, epoch }: ShownState): boolean {
+  return kind === 'group' && (generation === 1 || epoch > 0)
+}
+
+function has(devices: readonly DeviceId[], device: DeviceId): boolean {
+  return devices.some((each) => sameBytes(each, device))
 }

@@ -89,6 +89,8 @@ export const conversationRow = {
     /** Whom it is with, if it is a direct one. */
     peer: optional(AccountId),
     title: optional(text({ max: limits.titleBytesMax })),
+    /** If this device has given the title: by which send, its place in the history, and whether it is lost to others. */
+    ownTitle: optional(struct({ number: u64, place: u64, isLost: bool })),
     /** What sequences are counted from in the history: grows whenever the server counts anew. */
     base: u64,
     /** The newest sequence that was delivered. */
@@ -97,6 +99,8 @@ export const conversationRow = {
     newest: u64,
     /** The newest epoch of this generation that is known of. */
     epoch: u64,
+    /** What it was when the server was restored: that may know of other epochs up to there. */
+    restoredEpoch: u64,
     transcript: Transcript,
     /** Sequences that were never delivered and not explained yet. */
     gaps: list(Gap, { max: limits.gapsMax }),

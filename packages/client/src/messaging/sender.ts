@@ -116,9 +116,17 @@ async function messageAnswered(work: Work, entry: Unanswered, outcome: Outcome):
   if (outcome.kind === 'accepted') await keepOwn(work, row, { draft, entry, outcome })
   else {
     const { conversation, id, content } = draft
-    const body = { conversation, id, reason: refusalOf(outcome.error).reason, content }
+    const { reason } = refusalOf(outcome.error)
+    if (reason === 'not-permitted' && row.standing.kind === 'active') doubt(work, row)
+    const body = { conversation, id, reason, content }
     if (isShown(decodeContent(content))) await work.tell({ kind: 'failed', body })
   }
+}
+
+/** Others may have begun it anew without this device, and nothing comes any more that would tell. */
+function doubt(work: Work, row: ConversationRow): void {
+  work.put({ ...row, isDoubted: true })
+  work.tools.touched(row.conversation)
 }
 
 async function keepOwn(
@@ -134,8 +142,10 @@ async function keepOwn(
   const sender = { account: self.account, device: self.device }
   const content = decodeContent(draft.content)
   if (!isShown(content)) return work.put(kept)
-  const isTitle = content.kind === 'title' && (await isNewestTitle(work, row, historyKey(row, row.base + sequence)))
-  const titled = isTitle ? { ...kept, title: content.body.title } : kept
+  const place = historyKey(row, row.base + sequence)
+  const isTitle = content.kind === 'title' && (await isNewestTitle(work, row, place))
+  const ownTitle = { number: entry.number, place, isLost: false }
+  const titled = isTitle ? { ...kept, title: content.body.title, ownTitle } : kept
   if (content.kind === 'title') await noteTitled(work, row, outcome.accepted)
   const entryBody = { sender, epoch: entry.epoch, authored: draft.authored }
   await work.record(titled, outcome.accepted, { kind: 'message', body: entryBody }, { isFed: false })

@@ -21,3 +21,12 @@ export async function isNewestTitle(
   }
   return true
 }
+
+/** Whether something stands behind a title that this device could not open: it may be another one. */
+export async function mayBeOlder(work: Work, { conversation }: ConversationRow, place: number): Promise<boolean> {
+  for await (const { row } of rowsOf(work.store, historyRow, { after: place })) {
+    if (!sameBytes(row.conversation, conversation)) return false
+    if (row.entry.kind === 'unopened') return true
+  }
+  return false
+}

@@ -85,7 +85,10 @@ export class MessagingServer extends FakeServer {
         return this.#open(asking(), conversation, target.kind === 'self' ? account : target.body)
       },
       create: ({ conversation }) => {
-        const isNew = !this.ledgers.has(toBase64url(conversation))
+        const there = this.ledgers.get(toBase64url(conversation))
+        const isNew = there === undefined
+        const isRepeated = there?.generation === 1 && there.epoch === 0 && there.isOnRoster(session.proved())
+        if (!isNew && !isRepeated) throw new RefusedError('conversation-exists', 'the id is in use')
         if (isNew) this.#begin(new Ledger({ conversation, kind: 'group' }, asking(), this.#owned))
         return { conversation, generation: 1, isNew }
       },

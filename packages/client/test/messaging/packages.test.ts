@@ -78,6 +78,39 @@ describe('S08: key packages that the server hands out', () => {
 })
 
 describe('the key packages of a device', () => {
+  test('open a Welcome however long their device was away since, the last resort too', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await bob.goOffline()
+    world.clock.jump(limits.lastResortMs + limits.lastResortGraceMs + dayMs)
+    const { singleUse } = world.server.shelf.count(bob.identity.device)
+    for (let i = 0; i < singleUse; i++) world.server.shelf.claim([bob.identity.device])
+    await alice.say('bob', 'by the last resort')
+    await world.comeSlowly(bob, 5_000)
+    assert.deepEqual(bob.heard, ['by the last resort'])
+  })
+
+  test('that are over before they are used bring nobody in, however good they were when they were claimed', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    let claims = 0
+    world.server.lie = (name) => {
+      // those of Bob are here by then: the device sleeps before it has those of Carol
+      if (name === 'claim' && ++claims === 2) world.clock.jump(91 * dayMs)
+      return undefined
+    }
+    const making = alice.client.createGroup('team', ['bob', 'carol'], { signal: never })
+    const { conversation, absent } = await world.over(making)
+    assert.equal(claims, 2)
+    assert.deepEqual(
+      absent.map(({ name }) => name),
+      ['bob', 'carol'],
+    )
+    assert.deepEqual(await alice.members(conversation), ['alice'])
+  })
+
   test('are filled up when fewer than a third is left, and not before', async () => {
     await using world = await MessagingWorld.start()
     const bob = await world.person('bob')

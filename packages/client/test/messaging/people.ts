@@ -10,6 +10,7 @@ import { register } from '../../src/registering.ts'
 import type { Store } from '../../src/store.ts'
 import { FakeClock } from '../fake-clock.ts'
 import { never, random } from '../world.ts'
+import { same } from './ledger.ts'
 import { MessagingServer } from './messaging-server.ts'
 import { still } from './stillness.ts'
 
@@ -184,6 +185,19 @@ export class MessagingWorld implements AsyncDisposable {
     const people: Device[] = []
     for (const name of names) people.push(await this.person(name))
     return people as { [K in keyof N]: Device } // one for each name
+  }
+
+  /** Comes online, and is sent what waits for it only a while later. */
+  async comeSlowly(device: Device, heldMs: number): Promise<void> {
+    const { server } = this
+    const isTheirs = (asking: DeviceId): boolean => same(asking, device.identity.device)
+    server.lie = (name, _body, asking) =>
+      name === 'credit' && asking.device !== undefined && isTheirs(asking.device) ? { kind: 'silence' } : undefined
+    await device.comeOnline()
+    await this.pass(heldMs)
+    server.lie = undefined
+    for (const session of server.sessionsOf(device.identity.device)) session.cut()
+    await this.pass(heldMs)
   }
 
   /** One more device of somebody, who has one that manages the account. */

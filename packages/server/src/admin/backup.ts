@@ -8,6 +8,8 @@ import { contentIds, ignoreMissing } from '../storage/contents.ts'
 import { contentFolder, databaseFile, syncFolder } from '../storage/folder.ts'
 import { skipPositions } from '../storage/load.ts'
 import { checkedVersion, migrate, openForReading, openForWriting } from '../storage/schema.ts'
+import { numberKey } from '../v3/numbers.ts'
+import { lastResortOrder } from '../v3/packages.ts'
 
 /** Why a backup cannot be made or used; the message says what to do. */
 export class BackupError extends Error {
@@ -201,7 +203,8 @@ function isEntry(value: unknown): boolean {
 
 /**
  * What was restored is another server than the one that was backed up, to devices that are further: it gives out other
- * positions, and has a new incarnation at its next start (protocol 3 §3.1).
+ * positions, has a new incarnation at its next start (protocol 3 §3.1), and none of the key packages that are used once,
+ * because it cannot tell which were used since (§5.4).
  */
 function becomeAnother(database: string): void {
   migrate(database)
@@ -210,6 +213,8 @@ function becomeAnother(database: string): void {
     skipPositions(connection, positionsSkipped)
     const forget = connection.prepare('DELETE FROM objects WHERE kind = ? AND key = ?')
     forget.run(objectKinds.server, Buffer.from(incarnationKey))
+    const withdraw = connection.prepare('DELETE FROM objects WHERE kind = ? AND substr(key, 9) <> ?')
+    withdraw.run(objectKinds.keyPackage, numberKey(lastResortOrder))
   } finally {
     connection.close()
   }

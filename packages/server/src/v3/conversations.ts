@@ -57,7 +57,7 @@ export async function openConversations(options: ConversationsOptions): Promise<
   const trimming = new Trimming({ archive, directory, shelf, ledgers, schedule, passedBy })
   const deliveries = new ServerDeliveries({ archive, shelf, ledgers, trimming })
   directory.onChange((_, delisted) => {
-    for (const { number } of delisted) trimming.moved(number)
+    for (const { number } of delisted) void trimming.dropped(number)
   })
   const conversations = new ServerConversations({
     ...options,

@@ -39,7 +39,8 @@ export interface TakenPackages extends StockChange {
   readonly packages: readonly ClaimedPackage[]
 }
 
-const lastResortOrder = 0
+/** The place of the package that is used again and again, among those of a device. */
+export const lastResortOrder = 0
 const slotsHeld = 100_000
 const rowsAtOnce = 32
 /** As many as one `publish` brings: its repetition finds all of them, whoever was faster. */

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { ProtocolError } from '@messageu/protocol'
 import type { ConversationId } from '@messageu/protocol/v3'
 import type { Archive } from '../archive.ts'
+import { boxOf } from './boxes.ts'
 import { type Conversation, type ConversationState, type Interval, keyOf, open } from './conversation.ts'
 import type { Ledgers } from './ledgers.ts'
 import { Recent } from './recent.ts'
@@ -63,6 +64,20 @@ export class Trimming implements Disposable {
     const slowest = this.#slowest.get(keyOf(conversation)) ?? []
     const isHeldUp = slowest.length === boxesPerConversation && device !== undefined && !slowest.includes(device)
     if (!isHeldUp) this.#add(conversation)
+  }
+
+  /** A device is no reader any more: nobody will ever fetch what waits for it alone. */
+  async dropped(device: number): Promise<void> {
+    this.moved(device)
+    const { archive } = this.#parts
+    const box = boxOf('welcome', device)
+    const through = archive.newestOf(box)
+    if (through === 0) return
+    try {
+      await archive.step({ trims: [{ box, through }] })
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error // full or busy: retention does it
+    }
   }
 
   /** A device got on, or is no reader any more: whatever waits for it is looked at again. */

@@ -5,6 +5,7 @@ import { suite, test } from 'node:test'
 import { BackupError, backup, restore } from '../../src/admin/backup.ts'
 import { examine } from '../../src/admin/doctor.ts'
 import { migrate } from '../../src/storage/schema.ts'
+import { numberKey } from '../../src/v3/numbers.ts'
 import { bytesOf, openSqliteIn, registered, temporaryFolder } from '../world.ts'
 import { contentOf, give, live } from './lived.ts'
 
@@ -83,7 +84,7 @@ suite('restore', () => {
     assert(restored.highest > highest + 100_000, `${restored.highest} comes after ${highest}`)
   })
 
-  test('U05 makes another server of it: the incarnation is forgotten, everything else is there', async () => {
+  test('U05 makes another server of it: it forgets its incarnation and packages for one use, and has everything else', async () => {
     await using world = await scene()
     await backup(world.folder, world.target, now)
     await restore(world.target, world.of('restored'), now)
@@ -95,6 +96,8 @@ suite('restore', () => {
     }
     await using storage = await openSqliteIn(after)
     assert.equal(await storage.archive.get('server', incarnation), undefined)
+    assert.equal(await storage.archive.get('keyPackage', numberKey(1, 1)), undefined)
+    assert.notEqual(await storage.archive.get('keyPackage', numberKey(1, 0)), undefined)
     assert.notEqual(await storage.archive.get('account', Buffer.from('alice')), undefined)
     assert.equal((await storage.archive.sends(1)).highest, 1)
     assert.equal(await storage.archive.acknowledged(2), 3)

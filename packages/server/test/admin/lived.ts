@@ -4,6 +4,7 @@ import path from 'node:path'
 import type { SendId } from '@messageu/protocol/v3'
 import { type Archive, archiveLimits } from '../../src/archive.ts'
 import type { Client, Storage } from '../../src/storage.ts'
+import { numberKey } from '../../src/v3/numbers.ts'
 import { openSqliteIn, registered } from '../world.ts'
 
 /** Adds a message of random bytes; one of more than 64 KiB becomes a file. */
@@ -41,6 +42,8 @@ async function liveOn(archive: Archive): Promise<void> {
     objects: [
       { kind: 'server', key: Buffer.from('incarnation'), value: new Uint8Array(16) },
       { kind: 'account', key: Buffer.from('alice'), value: Buffer.from('about alice') },
+      { kind: 'keyPackage', key: numberKey(1, 0), value: Buffer.from('a last resort') },
+      { kind: 'keyPackage', key: numberKey(1, 1), value: Buffer.from('what is used once') },
     ],
     messages: [{ box, id, content: new Uint8Array(70_000), sent }],
     acknowledged: { device: 2, through: 3 },

@@ -516,6 +516,17 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal(tablet.line.heard.length, before)
     })
 
+    test('I9: a Welcome goes with the device that it waits for', async () => {
+      await using setting = await start(kind)
+      const { world, alice, bob, tablet, conversation } = setting
+      const late = world.addDevice(bob.account)
+      await alice.commit(conversation, [alice, bob, tablet, late])
+      const box = boxOf('welcome', late.device.number)
+      assert.equal(world.archive.countOf(box), 1)
+      world.delist(late)
+      await until(() => world.archive.countOf(box) === 0)
+    })
+
     test('a new device does not read through what was before it', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, tablet, conversation } = setting

@@ -1,0 +1,283 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { ConversationId } from '@messageu/protocol/v3'
+import { never } from '../world.ts'
+import { type Device, MessagingWorld } from './people.ts'
+
+/** Time enough to find out, to begin anew and to bring everybody in. */
+const mendedMs = 5 * 60_000
+/** After so long the next message takes new keys with it, by a commit. */
+const keysMs = 8 * 86_400_000
+/** Less than is waited for. */
+const heldMs = 5_000
+
+async function offline(...people: readonly Device[]): Promise<void> {
+  for (const each of people) await each.goOffline()
+}
+
+async function online(...people: readonly Device[]): Promise<void> {
+  for (const each of people) await each.comeOnline()
+}
+
+/** Everybody of them says something, and it is the last that everybody has. */
+async function allTalk(group: ConversationId, ...people: readonly Device[]): Promise<void> {
+  for (const each of people) await each.sayTo(group, `by ${each.name}`)
+  const said = people.map(({ name }) => `by ${name}`)
+  for (const each of people) {
+    const texts = (await each.historyOf(group)).flatMap((item) =>
+      item.kind === 'message' && item.content.kind === 'text' ? [item.content.body.text] : [],
+    )
+    assert.deepEqual(texts.slice(-said.length), said, each.name)
+  }
+}
+
+describe('U05: after the server was restored from a copy that knows nothing of it', () => {
+  test('a pair goes on in its conversation, and has what was said before', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const back = world.server.copy()
+    await alice.say('bob', 'one')
+    await bob.say('alice', 'two')
+    back()
+    await world.pass(mendedMs)
+    await alice.say('bob', 'three')
+    await bob.say('alice', 'four')
+    for (const [each, other] of [
+      [alice, 'bob'],
+      [bob, 'alice'],
+    ] as const)
+      assert.deepEqual(await each.texts(other), ['one', 'two', 'three', 'four'], each.name)
+    assert.equal(world.server.ledgers.size, 1)
+  })
+
+  test('a group goes on with everybody in it, whoever is first', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const back = world.server.copy()
+    const group = await world.group(alice, 'team', bob, carol)
+    await offline(alice, carol)
+    back()
+    await world.pass(mendedMs)
+    await online(alice, carol)
+    await world.pass(mendedMs)
+    for (const each of [alice, bob, carol]) assert.deepEqual(await each.members(group), ['alice', 'bob', 'carol'])
+    await allTalk(group, alice, bob, carol)
+  })
+
+  test('notes to oneself go on', async () => {
+    await using world = await MessagingWorld.start()
+    const alice = await world.person('alice')
+    const back = world.server.copy()
+    await alice.say('me', 'one')
+    back()
+    await world.pass(mendedMs)
+    await alice.say('me', 'two')
+    assert.deepEqual(await alice.texts('me'), ['one', 'two'])
+  })
+
+  test('a pair has one conversation, also where the other side has begun another one meanwhile', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const back = world.server.copy()
+    await offline(bob)
+    const { conversation: lost } = await alice.say('bob', 'one')
+    await offline(alice)
+    back()
+    await online(bob)
+    await bob.say('alice', 'two')
+    await online(alice)
+    await world.pass(mendedMs)
+    await alice.say('bob', 'three')
+    for (const [each, other] of [
+      [alice, 'bob'],
+      [bob, 'alice'],
+    ] as const)
+      assert.deepEqual(await each.texts(other), ['two', 'three'], each.name)
+    assert.equal((await alice.client.describe(lost))?.standing, 'removed')
+    assert.equal(alice.told('stuck').length, 1, 'the user is told what has become of the other one')
+  })
+
+  test('a request stays silent: whoever has not accepted it begins nothing', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    const back = world.server.copy()
+    const group = await world.group(alice, 'team', bob)
+    await offline(alice)
+    back()
+    await world.pass(mendedMs)
+    assert.equal((await bob.client.describe(group))?.standing, 'request')
+    assert.equal(world.server.ledger(group), undefined)
+  })
+})
+
+describe('U05: after the server was restored to when others were in a group', () => {
+  for (const { title, change, members } of [
+    {
+      title: 'it goes on with those who have come since',
+      change: (alice: Device) => alice.client.addPeople('#team', ['dave', 'erin'], { signal: never }),
+      members: ['alice', 'bob', 'carol', 'dave', 'erin'],
+    },
+    {
+      title: 'it goes on without those who have gone since',
+      change: (alice: Device) => alice.client.removePeople('#team', ['bob', 'carol'], { signal: never }),
+      members: ['alice'],
+    },
+  ])
+    test(title, async () => {
+      await using world = await MessagingWorld.start()
+      const [alice, bob, carol, dave, erin] = await world.people('alice', 'bob', 'carol', 'dave', 'erin')
+      await world.acquaint(alice, bob, carol, dave, erin)
+      const group = await world.group(alice, 'team', bob, carol)
+      const back = world.server.copy()
+      await world.over<unknown>(change(alice))
+      back()
+      await world.pass(mendedMs)
+      const there = world.devices.filter(({ name }) => members.includes(name))
+      for (const each of there) assert.deepEqual(await each.members(group), members, each.name)
+      for (const each of world.devices) {
+        const isActive = (await each.client.describe(group))?.standing === 'active'
+        assert.equal(isActive, there.includes(each), each.name)
+      }
+      await allTalk(group, ...there)
+    })
+
+  test('and others have said something, whoever finds that commits are lost has that first', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob)
+    await bob.sayTo(group, 'with keys of my own')
+    await offline(bob)
+    const back = world.server.copy()
+    await world.over(alice.client.addPeople('#team', ['carol'], { signal: never }))
+    await offline(alice)
+    back()
+    await online(bob)
+    await bob.sayTo(group, 'nobody else is here')
+    await world.comeSlowly(alice, heldMs)
+    await world.pass(mendedMs)
+    assert.deepEqual(await alice.members(group), ['alice', 'bob', 'carol'])
+    assert.deepEqual(await alice.texts('#team'), ['with keys of my own', 'nobody else is here'])
+    assert.deepEqual(alice.kinds('unopened'), [])
+    await allTalk(group, alice, bob, carol)
+  })
+
+  test('and it was begun anew without somebody, they know it once they say something', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob, carol)
+    await bob.goOffline()
+    const back = world.server.copy()
+    await world.over(alice.client.removePeople('#team', ['bob'], { signal: never }))
+    await offline(alice, carol)
+    back()
+    await online(bob)
+    await world.pass(1_000)
+    await offline(bob)
+    await online(alice, carol)
+    await world.pass(mendedMs)
+    assert.deepEqual(await alice.members(group), ['alice', 'carol'])
+    await online(bob)
+    const saying = bob.client.sendTo(group, { text: 'is anybody here?' }, { signal: never })
+    await assert.rejects(world.over(saying), { reason: 'not-permitted' })
+    await world.pass(mendedMs)
+    assert.equal((await bob.client.describe(group))?.standing, 'waiting')
+    assert.equal(bob.told('stuck').length, 1)
+  })
+
+  test('and others have gone on, nobody takes the other commits for a fork, and whoever is not in it knows it', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol, dave] = await world.people('alice', 'bob', 'carol', 'dave')
+    await world.acquaint(alice, bob, carol, dave)
+    const group = await world.group(alice, 'team', bob, carol)
+    await offline(carol)
+    const back = world.server.copy()
+    await world.over(alice.client.addPeople('#team', ['dave'], { signal: never }))
+    await offline(alice, bob, dave)
+    back()
+    await online(carol)
+    for (const text of ['one', 'two', 'three']) {
+      world.clock.jump(keysMs)
+      await carol.sayTo(group, text)
+    }
+    await online(alice, bob, dave)
+    await world.pass(mendedMs)
+    for (const each of world.devices) assert.deepEqual(each.told('fork'), [], each.name)
+    for (const each of [alice, bob, carol]) assert.deepEqual(await each.members(group), ['alice', 'bob', 'carol'])
+    assert.equal((await dave.client.describe(group))?.standing, 'waiting')
+    assert.equal(dave.told('stuck').length, 1)
+    await allTalk(group, alice, bob, carol)
+  })
+})
+
+describe('U05: a title that a restored server has forgotten', () => {
+  async function renamed(world: MessagingWorld) {
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob, carol)
+    await world.over(alice.client.appoint('#team', ['alice', 'bob'], { signal: never }))
+    await offline(carol)
+    const back = world.server.copy()
+    await world.over(alice.client.rename('#team', 'crew', { signal: never }))
+    await offline(alice, bob)
+    back()
+    const titles = () => Promise.all(world.devices.map(async ({ client }) => (await client.describe(group))?.title))
+    return { alice, bob, carol, group, titles }
+  }
+
+  test('comes to those who had not read it', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, bob, carol, titles } = await renamed(world)
+    await online(carol, alice, bob)
+    await world.pass(mendedMs)
+    assert.deepEqual(await titles(), ['crew', 'crew', 'crew'])
+  })
+
+  test('or that was given in what has ended since, comes to those who could not read it', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob, carol)
+    await world.over(alice.client.appoint('#team', ['alice', 'bob'], { signal: never }))
+    await bob.sayTo(group, 'with keys of my own')
+    await offline(bob)
+    const back = world.server.copy()
+    // whoever has taken somebody out has no keys of before
+    await world.over(alice.client.removePeople('#team', ['carol'], { signal: never }))
+    await offline(alice)
+    back()
+    await online(bob)
+    await world.over(bob.client.rename('#team', 'crew', { signal: never }))
+    await online(alice)
+    await world.pass(mendedMs)
+    for (const each of [alice, bob]) assert.equal((await each.client.describe(group))?.title, 'crew', each.name)
+  })
+
+  test('does not come back behind one that was given since', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, bob, carol, titles } = await renamed(world)
+    await online(bob)
+    await world.over(bob.client.rename('#crew', 'gang', { signal: never }))
+    await world.comeSlowly(alice, heldMs)
+    await online(carol)
+    await world.pass(mendedMs)
+    assert.deepEqual(await titles(), ['gang', 'gang', 'gang'])
+  })
+
+  test('that it has not forgotten is not repeated', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await world.group(alice, 'team', bob)
+    world.server.copy()()
+    await world.pass(mendedMs)
+    const titles = (await bob.history('#team')).filter(
+      (item) => item.kind === 'message' && item.content.kind === 'title',
+    )
+    assert.equal(titles.length, 1)
+  })
+})
