@@ -1,3 +1,4 @@
+import type { AccountId } from '@messageu/protocol/v3'
 import { compareBytes, sameBytes } from '../bytes.ts'
 import { mustHold } from './errors.ts'
 import { certificateOn, type KnownLists, listAt, missingFrom, mustContinue, standingOf } from './lists.ts'
@@ -10,7 +11,10 @@ import { devicesMax, type Suite } from './suites.ts'
 
 /** The lists that it takes to judge the leaves, as far as the caller does not have them. */
 export function listsForCensus(leaves: readonly Leaf[], standings: Standings, lists: KnownLists): readonly ListRef[] {
-  const missing = missingFrom(lists, standings)
+  const here = standings.filter(({ account }) =>
+    leaves.some(({ identity }) => sameBytes(identity.list.account, account)),
+  )
+  const missing = missingFrom(lists, here)
   if (missing.length > 0) return missing
   const delisted = leaves.filter(({ identity }) => {
     const standing = standingOf(standings, identity.list.account)
@@ -30,8 +34,10 @@ export function census(
 ): readonly Member[] {
   mustHold(leaves.length <= devicesMax[suite], 'limit', `${leaves.length} devices`)
   const accounts = inOrder(leaves.map(({ identity }) => identity.list.account))
+  const mayBeOut = (account: AccountId) => rules.kind === 'group' && hasAny(rules.invited, account)
   mustHold(
-    accounts.length === standings.length && accounts.every((account) => standingOf(standings, account) !== undefined),
+    accounts.every((account) => standingOf(standings, account) !== undefined) &&
+      standings.every(({ account }) => hasAny(accounts, account) || mayBeOut(account)),
     'roster',
     'the accounts of the tree are not those that are said to be here',
   )

@@ -12,7 +12,7 @@ import { freshPackage } from './freshpackages.ts'
 import type { LocalDevice } from './keypackages.ts'
 import { claimOf } from './leaves.ts'
 import { certificateOn, refOf } from './lists.ts'
-import { inOrder } from './rules.ts'
+import { accountsOf, inOrder } from './rules.ts'
 import { type ConversationRules, GroupId } from './shared.ts'
 import { type ConversationState, readGroup } from './state.ts'
 import type { Suite } from './suites.ts'
@@ -58,10 +58,11 @@ export async function recreate(
   list: VerifiedList,
   { without, suite = state.suite, generation }: Continuation = {},
 ): Promise<{ readonly state: ConversationState; readonly accounts: readonly AccountId[] }> {
-  const { id, rules, standings } = situationOf(state, readGroup(state))
+  const situation = situationOf(state, readGroup(state))
+  const { id, rules } = situation
   mustHold(without === undefined || rules.kind === 'group', 'forbidden', 'nobody is left out of a pair')
   const stays = (account: AccountId) => without === undefined || !sameBytes(account, without)
-  const accounts = inOrder([...standings.map(({ account }) => account), ...rules.invited]).filter(stays)
+  const accounts = accountsOf(situation).filter(stays)
   const next = await alone(self, list, {
     suite,
     id: { ...id, generation: generation ?? id.generation + 1 },

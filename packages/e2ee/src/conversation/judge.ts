@@ -63,11 +63,11 @@ export async function judge(
     case 'update':
       break
     case 'add':
-      for (const { account } of arriving) mustMayAdd(rules, members, { by, account })
+      for (const { account } of arriving) mustMayAdd(situation, { by, account })
       break
     case 'remove':
       for (const { account, device } of leaving)
-        mustMayRemove(rules, members, {
+        mustMayRemove(situation, {
           by,
           of: account,
           isListed: used.isListed(account, device),
@@ -75,7 +75,7 @@ export async function judge(
         })
       break
     case 'rules':
-      mustMayRule(rules, members, { by, after: change.rules })
+      mustMayRule(situation, { by, after: change.rules })
       break
     case 'rejoin':
       mustMayRejoin(members, change, used)
@@ -86,9 +86,10 @@ export async function judge(
     'limit',
     `more than ${devicesMax[situation.suite]} devices`,
   )
+  const after = change.kind === 'rules' ? change.rules : rules
   return {
-    rules: change.kind === 'rules' ? change.rules : rules,
-    standings: used.standingsAfter([...staying, ...arriving]),
+    rules: after,
+    standings: used.standingsAfter([...staying, ...arriving], after),
     staying,
     arriving,
   }
@@ -209,14 +210,16 @@ class UsedLists {
     return { account, device, signatureKey, requestKey }
   }
 
-  standingsAfter(members: readonly Pick<Member, 'account'>[]): Standings {
-    const { standings, epoch } = this.#situation
-    const touched = this.#refs.map(
-      (ref): Standing => ({ ...ref, since: standingOf(standings, ref.account)?.since ?? epoch + 1 }),
-    )
+  /** Of a group, those stay as well that were invited, have been here, and are out: they are awaited no more. */
+  standingsAfter(after: readonly Pick<Member, 'account'>[], { kind, invited }: ConversationRules): Standings {
+    const { members, standings, epoch } = this.#situation
+    const touched = this.#refs.map((ref): Standing => {
+      const since = hasAccount(members, ref.account) ? standingOf(standings, ref.account)?.since : undefined
+      return { ...ref, since: since ?? epoch + 1 }
+    })
     const untouched = standings.filter(({ account }) => standingOf(touched, account) === undefined)
     return [...untouched, ...touched]
-      .filter(({ account }) => members.some((member) => sameBytes(member.account, account)))
+      .filter(({ account }) => hasAccount(after, account) || (kind === 'group' && hasAny(invited, account)))
       .sort((one, other) => compareBytes(one.account, other.account))
   }
 

@@ -44,7 +44,7 @@ export function memberOf(members: readonly Member[], device: DeviceId): Member |
   return members.find((member) => sameBytes(member.device, device))
 }
 
-export function hasAccount(members: readonly Member[], account: AccountId): boolean {
+export function hasAccount(members: readonly Pick<Member, 'account'>[], account: AccountId): boolean {
   return members.some((member) => sameBytes(member.account, account))
 }
 

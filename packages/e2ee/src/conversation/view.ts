@@ -3,9 +3,8 @@ import { mlsExporter } from 'ts-mls'
 import { sameBytes } from '../bytes.ts'
 import { cryptoOf } from './algorithms.ts'
 import { presentEpoch, situationOf } from './epochs.ts'
-import type { Situation } from './judge.ts'
 import { hasAccount, type Person, personOf, rosterOf } from './members.ts'
-import { hasAny, inOrder, isOwner } from './rules.ts'
+import { accountsOf, awaitedBy, hasAny, isOwner } from './rules.ts'
 import { type GroupId, hashOf, type Standing } from './shared.ts'
 import { type ConversationState, readGroup } from './state.ts'
 import type { Suite } from './suites.ts'
@@ -30,7 +29,10 @@ export interface View extends GroupId {
 
 export function view(state: ConversationState): View {
   const group = readGroup(state)
-  const { id, suite, epoch, rules, members, standings } = situationOf(state, group)
+  const situation = situationOf(state, group)
+  const { id, suite, epoch, rules, members, standings } = situation
+  const here = standings.filter(({ account }) => hasAccount(members, account))
+  const awaited = awaitedBy(situation)
   return {
     ...id,
     suite,
@@ -38,10 +40,10 @@ export function view(state: ConversationState): View {
     epoch,
     members: members.map(personOf),
     roster: rosterOf(members),
-    lists: standings,
-    owners: standings.map(({ account }) => account).filter((account) => isOwner(rules, members, account)),
-    formerOwners: rules.owners.filter((owner) => !hasAny(rules.invited, owner) && !hasAccount(members, owner)),
-    invited: rules.invited,
+    lists: here,
+    owners: here.map(({ account }) => account).filter((account) => isOwner(situation, account)),
+    formerOwners: rules.owners.filter((owner) => !hasAny(awaited, owner) && !hasAccount(members, owner)),
+    invited: awaited,
     authenticator: hashOf(presentEpoch(group).authenticator),
   }
 }
@@ -62,11 +64,6 @@ export function isContinuation(before: ConversationState, next: ConversationStat
     is.rules.owners.every((owner) => hasAny(was.rules.owners, owner)) &&
     was.rules.owners.every((owner) => hasAny(is.rules.owners, owner) || !hasAny(now, owner))
   )
-}
-
-/** Those who are here, and those who may come. */
-function accountsOf({ standings, rules }: Situation): readonly AccountId[] {
-  return inOrder([...standings.map(({ account }) => account), ...rules.invited])
 }
 
 /** A secret of this epoch that all members have and nobody else: for what is not a message, like typing. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { limits } from '@messageu/protocol/v3'
 import type { ProposalOrRef } from 'ts-mls'
+import { sameBytes } from '../../src/bytes.ts'
 import {
   applyCommit,
   type ConversationReason,
@@ -12,6 +13,7 @@ import {
   type Staged,
   view,
 } from '../../src/conversation/index.ts'
+import { inOrder } from '../../src/conversation/rules.ts'
 import { type Forged, forgeRejoin, tampered, tamperedRejoin } from './forge.ts'
 import { newest, Room, type TestDevice, World } from './world.ts'
 
@@ -282,6 +284,30 @@ describe('a next generation', () => {
     assert.ok(isContinuation(before, next.state(bob.phone)))
     await next.commit(alice.phone, { kind: 'owners', owners: [alice.account.id] })
     assert.equal(isContinuation(before, next.state(bob.phone)), false)
+  })
+
+  test('lets back in whoever is awaited, once: whom an owner takes out afterwards nobody else brings in, nor does the next', async () => {
+    const { world, room, alice, bob, laptop, carol } = await group('taken out')
+    const { state } = await recreate(room.state(bob.phone), bob.phone.self, newest(bob))
+    const next = new Room(world, { id: { ...room.id, generation: 2 } })
+    next.seats.set(bob.phone, state)
+    await next.add(bob.phone, [alice.phone, carol.phone])
+    const takingOut = { kind: 'remove', devices: [carol.phone.self.device] } as const
+    await next.commit(alice.phone, takingOut)
+    await assert.rejects(next.add(bob.phone, [carol.phone]), { reason: 'forbidden' })
+    await next.add(bob.phone, [laptop])
+    await assert.rejects(
+      next.add(laptop, [carol.phone]),
+      { reason: 'forbidden' },
+      'whoever has come since knows it too',
+    )
+    const after = await recreate(next.state(bob.phone), bob.phone.self, newest(bob))
+    assert.deepEqual(after.accounts, inOrder([alice.account.id, bob.account.id]))
+    await next.add(alice.phone, [carol.phone])
+    const { lists, epoch } = next.agreed()
+    assert.equal(lists.find(({ account }) => sameBytes(account, carol.account.id))?.since, epoch)
+    await next.commit(alice.phone, takingOut)
+    await assert.rejects(next.add(bob.phone, [carol.phone]), { reason: 'forbidden' })
   })
 
   test('can have another suite', async () => {
