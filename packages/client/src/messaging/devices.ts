@@ -31,15 +31,16 @@ export function admitDevice(
 }
 
 /**
- * Takes a device off the account and out of every conversation. The key that manages the account is replaced: the device
- * may have had it. Other devices that managed do so no more.
+ * Takes a device off the account and out of every conversation. The key that manages the account is replaced, since the
+ * device may have had it, and before it goes: however this ends, no device that is off the account manages it. Other
+ * devices that managed do so no more.
  */
 export async function dropDevice(desk: Desk, device: DeviceId, wait: Wait): Promise<void> {
   const { self } = desk.tools.me
   if (sameBytes(device, self.device))
     throw new ClientError('forbidden', 'a device does not take itself off: use another one')
-  await append(desk, async (list, key) => (isOn(list, device) ? removeDevice(list, key, device) : undefined), wait)
   await renewManager(desk, wait)
+  await append(desk, async (list, key) => (isOn(list, device) ? removeDevice(list, key, device) : undefined), wait)
   for (const { conversation } of await activeOnes(desk))
     await perform(desk, conversation, (await wantedByTurn(desk, conversation)).atOnce, wait)
 }

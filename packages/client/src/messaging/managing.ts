@@ -55,10 +55,17 @@ export async function mustManage(desk: Desk): Promise<void> {
   if (list !== undefined) await managerOf(desk, list)
 }
 
-/** From now on another key manages the account, and only this device has it. It is stored before anybody sees it. */
+/**
+ * From now on another key manages the account, and only this device has it. It is stored before anybody sees it; one that
+ * was stored before may be on the list by now, or come there yet, and is not given up for another one.
+ */
 export async function renewManager(desk: Desk, wait: Wait): Promise<void> {
-  const seed = newSeed(desk.random)
-  await write(desk, async ({ store }) => store.put(putRow(nextManagerRow, accountKeys.nextManager, { seed })))
+  const seed = await write(desk, async ({ store }) => {
+    const begun = await getRow(store, nextManagerRow, accountKeys.nextManager)
+    const next = begun ?? { seed: newSeed(desk.random) }
+    store.put(putRow(nextManagerRow, accountKeys.nextManager, next))
+    return next.seed
+  })
   const { publicKey } = await signingKey(seed)
   const list = await append(
     desk,

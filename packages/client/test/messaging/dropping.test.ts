@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { VerifiedList } from '@messageu/e2ee'
+import { type AccountId, toBase64url } from '@messageu/protocol/v3'
+import { sameBytes } from '../../src/bytes.ts'
+import { never } from '../world.ts'
+import { liveFor } from './mortal.ts'
+import { type Device, MessagingWorld } from './people.ts'
+
+test('K07: a device that is off the account manages it no more, after whichever step its removal was interrupted', async () => {
+  let steps = 1
+  for (let outcome = 'killed'; outcome === 'killed'; steps++) {
+    await using world = await MessagingWorld.start()
+    const alice = await world.person('alice')
+    const phone = await world.sibling(alice)
+    const { managerKey } = listOf(world, alice.identity.account)
+    const drop = ({ client }: Device): Promise<void> => client.dropDevice(phone.identity.device, { signal: never })
+    outcome = await liveFor(steps, world, alice, drop)
+    const then = listOf(world, alice.identity.account)
+    const isOff = !then.devices.some(({ device }) => sameBytes(device, phone.identity.device))
+    if (isOff) assert.notDeepEqual(then.managerKey, managerKey, `killed after step ${steps}`)
+    await alice.comeOnline()
+    await world.over(drop(alice))
+    const now = listOf(world, alice.identity.account)
+    assert.deepEqual(
+      now.devices.map(({ device }) => device),
+      [alice.identity.device],
+    )
+    assert.notDeepEqual(now.managerKey, managerKey)
+    assert.equal(await alice.client.manages(), true)
+  }
+  assert.ok(steps > 10, `${steps} steps are not all of them`)
+})
+
+function listOf(world: MessagingWorld, account: AccountId): VerifiedList {
+  const list = world.server.lists.get(toBase64url(account))?.list
+  assert.ok(list)
+  return list
+}
