@@ -4,6 +4,7 @@ import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { enter } from './commits-in.ts'
 import { type Desk, look } from './desk.ts'
+import { reveal } from './requests.ts'
 import type { ConversationRow } from './rows.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
@@ -43,7 +44,7 @@ export async function takePlace(
   const received = Math.max(row.received, sequence)
   const entered = enter({ ...row, standing, received, awaited }, shown, { sequence, keysSince: work.nowMs })
   work.put(entered)
-  return entered
+  return reveal(work, entered)
 }
 
 export async function isHere(desk: Desk, conversation: ConversationId, generation: number): Promise<boolean> {

@@ -204,6 +204,11 @@ export class Client implements AsyncDisposable {
     return this.#reader.describe(conversation)
   }
 
+  /** How many conversations this device was told of, in which it has not found its place: nothing proves them yet. */
+  announced(): Promise<number> {
+    return this.#reader.announced()
+  }
+
   /** A group with these people. Those who cannot be brought in yet, because no device of theirs is known, are returned. */
   async createGroup(
     title: string,

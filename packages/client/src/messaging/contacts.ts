@@ -70,8 +70,8 @@ export async function markVerified(desk: Desk, sending: Sending, account: Accoun
   void (await share(desk, sending, account, wait)) // it is stored, and will be sent
 }
 
-async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait): Promise<void> {
-  await desk.session.request('leave', { conversation }, wait)
+async function decline(desk: Desk, { conversation, standing }: ConversationRow, wait: Wait): Promise<void> {
+  if (standing.kind === 'request') await desk.session.request('leave', { conversation }, wait)
   await write(desk, async (work) => {
     const row = await work.conversation(conversation)
     if (row === undefined) return

@@ -58,6 +58,9 @@ export const messagingLimits = {
   lastResortMs: 7 * 86_400_000,
   lastResortGraceMs: 14 * 86_400_000,
   welcomesPerPackageMax: 1_000,
+  /** Conversations that only the server has spoken of, and messages that are held for each until it is proved. */
+  announcedMax: 256,
+  announcedItemsMax: 1_000,
   /** Welcomes into one conversation that are recognised when they come again. */
   welcomesRemembered: 32,
 

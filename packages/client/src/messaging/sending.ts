@@ -136,6 +136,7 @@ async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): 
       return row
     case 'request':
       throw new ClientError('not-accepted', 'a stranger has begun this conversation')
+    case 'announced':
     case 'waiting':
     case 'stuck': {
       await mend(desk, conversation, wait)
@@ -145,6 +146,7 @@ async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): 
     }
     case 'left':
     case 'removed':
+    case 'withdrawn':
     case undefined:
       throw new ClientError('not-a-member', 'this device has no place in the conversation')
   }
