@@ -42,7 +42,11 @@ export async function takePlace(
   work.putState(conversation, state)
   const standing = { kind: 'active', body: undefined } as const
   const received = Math.max(row.received, sequence)
-  const entered = enter({ ...row, standing, received, awaited }, shown, { sequence, keysSince: work.nowMs })
+  // whoever begins it brings everybody in: there is nobody to have a look at first
+  const entered = enter({ ...row, standing, received, awaited, isUnseen: false }, shown, {
+    sequence,
+    keysSince: work.nowMs,
+  })
   work.put(entered)
   return reveal(work, entered)
 }

@@ -49,11 +49,15 @@ async function accountKnownAs({ store, tools: { me } }: Kept, name: string): Pro
 }
 
 /** The account to compare safety numbers with: where an alarm says that the name stands for another one, that other one. */
-export async function accountToCompare(desk: Desk, name: string, wait: Wait): Promise<AccountId> {
+export async function accountToCompare(
+  desk: Desk,
+  name: string,
+  wait: Wait,
+): Promise<{ account: AccountId; isOtherAccount: boolean }> {
   const wanted = accountName(name)
   for await (const { row } of rowsOf(desk.store, alarmRow))
-    if (row.kind === 'other-account' && row.name === wanted) return row.account
-  return accountNamed(desk, name, wait)
+    if (row.kind === 'other-account' && row.name === wanted) return { account: row.account, isOtherAccount: true }
+  return { account: await accountNamed(desk, name, wait), isOtherAccount: false }
 }
 
 /**

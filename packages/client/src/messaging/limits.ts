@@ -72,6 +72,8 @@ export const messagingLimits = {
   errandsMax: 1_000,
   /** Sealed bytes of copies in one message. */
   copiesBytesMax: 180_000,
+  /** How often it is written down that a list was confirmed. */
+  confirmedEveryMs: 3_600_000,
   /** Verified device lists that are held in memory. */
   listsHeld: 2_048,
   /** What the store's rows may take in memory to spare reading them again. */

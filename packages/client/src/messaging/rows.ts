@@ -313,6 +313,8 @@ export const contactRow = {
     direct: optional(ConversationId),
     /** The newest version of its device list that its owner has named in a message: 0 for none. CONVERSATIONS A 7 */
     confirmed: u32,
+    /** When its owner has last named the newest version that was known then, to an hour: 0 for never. S07 */
+    confirmedAt: u64,
   }),
 } as const
 export type ContactRow = Infer<(typeof contactRow)['codec']>
