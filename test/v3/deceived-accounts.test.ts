@@ -3,8 +3,8 @@ import { cp } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { systemRandom } from '@messageu/client'
 import { decode } from '@messageu/protocol'
-import { ConversationId } from '@messageu/protocol/v3'
-import { register } from '../../packages/cli/src/v3/account.ts'
+import { ConversationId, RefusedError } from '@messageu/protocol/v3'
+import { recover, register } from '../../packages/cli/src/v3/account.ts'
 import { connect } from '../../packages/cli/src/v3/context.ts'
 import { create } from '../../packages/cli/src/v3/groups.ts'
 import { send } from '../../packages/cli/src/v3/send.ts'
@@ -109,6 +109,19 @@ describe('S09: what a server makes by itself', () => {
     }
     const family = (await people.events('bob', 'conversations')).find(({ kind }) => kind === 'group')
     assert.equal(family?.standing, 'request')
+    assert.match((await people.run('bob', 'verify', 'alice')).out, /^Safety number with the OTHER account that calls /)
+    const [kept] = await people.events('bob', 'alarms', 'keep', 'alice')
+    assert.equal(kept?.event, 'kept')
+    const [nothing] = await people.events('bob', 'alarms')
+    assert.equal(nothing?.code, 'nothing')
+    await people.events('bob', 'send', 'alice', 'for you')
+    assert.deepEqual(textsIn(await people.events('alice', 'listen', '--once')), ['for you'])
+    const [safety] = await people.events('bob', 'verify', 'alice')
+    assert.deepEqual([safety?.isOtherAccount, safety?.isNewestConfirmed], [false, true])
+    assert.match(
+      (await people.run('bob', 'verify', 'alice')).out,
+      /^Their device list was confirmed by themselves, last on/m,
+    )
   })
 })
 
@@ -137,6 +150,30 @@ describe('S14: a profile that was copied', () => {
     assert.deepEqual([back.exit.code, back.err], [0, ''])
     const other = await people.run('alice', 'send', 'bob', 'nobody hears this', '--json')
     assert.deepEqual([other.exit.code, other.events.map(({ code }) => code)], [4, ['delisted']])
+
+    assert.match(back.out, /^\* bob: this device has taken its place again\. Here are alice, bob$/m)
+    await people.events('phone', 'send', 'bob', 'it is me again')
+    assert.deepEqual(textsIn(await people.events('bob', 'listen', '--once')), ['it is me again'])
+    await people.say('bob', 'alice', 'welcome back')
+    assert.deepEqual(textsIn(await people.events('phone', 'listen', '--once')), ['welcome back'])
+  })
+
+  test('and recovered at a server that does not let it rejoin writes in a conversation that it begins anew', async () => {
+    await using people = await Deceived.start('alice', 'bob')
+    await people.say('alice', 'bob', 'one')
+    await people.hear('bob')
+    const gone = new RefusedError('not-permitted', 'it is gone')
+    people.server.lie = (name) => (name === 'read-tree' ? { kind: 'refuse', error: gone } : undefined)
+    const wordsFile = people.folderOf('alice.words')
+    await people.aside('phone', (context) => recover(context, { server: people.link, wordsFile }))
+    people.server.lie = (name, _, { device }) =>
+      name === 'read-tree' && device !== undefined && !same(device, bob) ? { kind: 'refuse', error: gone } : undefined
+    const bob = await people.deviceOf('bob')
+    const sent = await people.overTime('phone', (context) => send(context, 'bob', ['it is me again']))
+    assert.equal(sent.code, 0, sent.out)
+    const heard = await people.events('bob', 'listen', '--once')
+    assert.deepEqual(textsIn(heard), ['it is me again'])
+    assert(heard.some(({ event, by }) => event === 'renewed' && by === 'alice'))
   })
 
   test('and that runs beside the other one is found out by what it sends, which nobody is shown', async () => {

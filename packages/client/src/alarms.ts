@@ -1,7 +1,18 @@
 import { utf8Encode } from '@messageu/protocol'
 import type { AccountId, AccountName } from '@messageu/protocol/v3'
 import { ClientError } from './errors.ts'
-import { type Alarm, alarmKinds, alarmRow, dropRow, getRow, pinRow, putRow, rowsOf } from './rows.ts'
+import {
+  type Alarm,
+  alarmKinds,
+  alarmRow,
+  dropRow,
+  getRow,
+  type PinRow,
+  pinRow,
+  putRow,
+  rowsOf,
+  turningDown,
+} from './rows.ts'
 import { type Change, change, type Store } from './store.ts'
 
 /** What keeps an alarm. About one thing there is one, however often it is seen: a server cannot fill the store with them. */
@@ -29,13 +40,28 @@ export async function readAlarms(store: Store): Promise<readonly Alarm[]> {
 }
 
 /** From now on the name stands for the account that the alarm told of: the user has compared safety numbers. */
-export async function acceptAccount(store: Store, name: AccountName): Promise<void> {
+export function acceptAccount(store: Store, name: AccountName): Promise<AccountId | undefined> {
+  return decide(store, name, (_, account) => ({ account, turnedDown: [] }))
+}
+
+/** The name goes on standing for the account that it stood for; the other one raises no alarm again. */
+export function keepAccount(store: Store, name: AccountName): Promise<AccountId | undefined> {
+  return decide(store, name, turningDown)
+}
+
+/** Resolves with the account that the alarm told of, if there is one about this name. */
+function decide(
+  store: Store,
+  name: AccountName,
+  pinned: (before: PinRow, other: AccountId) => PinRow,
+): Promise<AccountId | undefined> {
   const alarmKey = keyOfName(name)
-  await change(store, async () => {
+  return change(store, async () => {
     const alarm = await getRow(store, alarmRow, alarmKey)
-    if (alarm === undefined) return { changes: [], result: undefined }
-    const pin = putRow(pinRow, utf8Encode(name), { account: alarm.account })
-    return { changes: [pin, dropRow(alarmRow, alarmKey)], result: undefined }
+    const before = await getRow(store, pinRow, utf8Encode(name))
+    if (alarm === undefined || before === undefined) return { changes: [], result: undefined }
+    const pin = putRow(pinRow, utf8Encode(name), pinned(before, alarm.account))
+    return { changes: [pin, dropRow(alarmRow, alarmKey)], result: alarm.account }
   })
 }
 

@@ -1,17 +1,21 @@
 import { utf8Encode } from '@messageu/protocol'
 import { type AccountName, accountName, type Person } from '@messageu/protocol/v3'
-import { alarmChange, alarmError } from './alarms.ts'
+import { alarmChange, alarmError, alarmKey } from './alarms.ts'
 import { compareBytes, sameBytes } from './bytes.ts'
 import { badAnswer, ClientError } from './errors.ts'
 import { limits } from './limits.ts'
 import type { ListSource } from './lists.ts'
-import { getRow, pinCountRow, pinRow, progressKeys, putRow } from './rows.ts'
+import { alarmRow, getRow, pinCountRow, pinRow, progressKeys, putRow } from './rows.ts'
 import { type Change, change, type RowStore } from './store.ts'
 
-export interface SeenPerson extends Person {
-  /** The name stood for another account before: an alarm is kept. */
+interface Standing {
+  /** The name stands for another account. */
   readonly isOtherAccount: boolean
+  /** The user has decided so: there is no alarm about it. */
+  readonly isTurnedDown: boolean
 }
+
+export type SeenPerson = Person & Standing
 
 export interface SeenPage {
   /** Whether the operator shows everybody, or only those that one has a conversation with. */
@@ -75,24 +79,34 @@ export async function pinning<P extends Pick<Person, 'name' | 'account'>>(
   store: Pick<RowStore, 'get'>,
   seen: readonly P[],
   at: number,
-): Promise<{ changes: readonly Change[]; result: readonly (P & { isOtherAccount: boolean })[]; isFull: boolean }> {
+): Promise<{ changes: readonly Change[]; result: readonly (P & Standing)[]; isFull: boolean }> {
   const before = (await getRow(store, pinCountRow, progressKeys.pins))?.count ?? 0
   let count = before
   let isFull = false
   const changes: Change[] = []
-  const result: (P & { isOtherAccount: boolean })[] = []
+  const result: (P & Standing)[] = []
   for (const person of seen) {
     const { name, account } = person
     const key = utf8Encode(name)
     const pinned = await getRow(store, pinRow, key)
     const isOtherAccount = pinned !== undefined && !sameBytes(pinned.account, account)
-    result.push({ ...person, isOtherAccount })
-    if (isOtherAccount) changes.push(alarmChange({ kind: 'other-account', name, account, at }))
+    result.push({
+      ...person,
+      isOtherAccount,
+      isTurnedDown: pinned?.turnedDown.some((each) => sameBytes(each, account)) ?? false,
+    })
+    const alarm = { kind: 'other-account', name, account, at } as const
+    // of several the first is what the user decides about: what was compared is what is accepted
+    const isNews =
+      isOtherAccount &&
+      !pinned.turnedDown.some((each) => sameBytes(each, account)) &&
+      (await getRow(store, alarmRow, alarmKey(alarm))) === undefined
+    if (isNews) changes.push(alarmChange(alarm))
     if (pinned !== undefined) continue
     isFull ||= count === limits.pinsMax
     if (isFull) continue
     count += 1
-    changes.push(putRow(pinRow, key, { account }))
+    changes.push(putRow(pinRow, key, { account, turnedDown: [] }))
   }
   if (count !== before) changes.push(putRow(pinCountRow, progressKeys.pins, { count }))
   return { changes, result, isFull }

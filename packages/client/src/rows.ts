@@ -174,8 +174,19 @@ export const outboxRow = {
 
 // ─── other accounts ───
 
-/** The account that a name stood for when it was first seen. CONVERSATIONS A 5 */
-export const pinRow = { table: 'pins', codec: struct({ account: AccountId }) } as const
+/** How many accounts of one name the user can have turned down. */
+const turnedDownMax = 16
+/** The account that a name stood for when it was first seen, or was decided to; and those that it does not stand for. */
+export const pinRow = {
+  table: 'pins',
+  codec: struct({ account: AccountId, turnedDown: list(AccountId, { max: turnedDownMax }) }),
+} as const
+export type PinRow = Infer<(typeof pinRow)['codec']>
+
+/** The newest that were turned down are remembered. */
+export function turningDown({ account, turnedDown }: PinRow, other: AccountId): PinRow {
+  return { account, turnedDown: [...turnedDown, other].slice(-turnedDownMax) }
+}
 
 /** A list as it was last verified: its entries, and the pair that every later one has to contain. Protocol 3 §4.5 */
 export const listRow = {

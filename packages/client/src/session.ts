@@ -12,7 +12,7 @@ import {
   type OperationName,
   type Person,
 } from '@messageu/protocol/v3'
-import { acceptAccount, readAlarms } from './alarms.ts'
+import { acceptAccount, keepAccount, readAlarms } from './alarms.ts'
 import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
 import { Committer, type Decision } from './committer.ts'
@@ -204,8 +204,13 @@ export class Session implements AsyncDisposable {
   }
 
   /** The user has compared safety numbers: from now on the name stands for the account that the alarm told of. */
-  acceptAccount(name: string): Promise<void> {
-    return acceptAccount(this.#store, accountName(name))
+  async acceptAccount(name: string): Promise<void> {
+    await acceptAccount(this.#store, accountName(name))
+  }
+
+  /** The name goes on standing for the account that it stood for. Resolves with the one that the alarm told of. */
+  keepAccount(name: string): Promise<AccountId | undefined> {
+    return keepAccount(this.#store, accountName(name))
   }
 
   requests(wait: Wait): Promise<readonly ContactRequest[]> {

@@ -108,6 +108,15 @@ function addSafety(program: Command): void {
       await acceptAlarm(context, name)
     },
   )
+  add(
+    alarms,
+    'keep <name>',
+    'the name goes on standing for the account that you know; the other one is refused',
+    async (context, { args: [name = ''] }) => {
+      const { keepAlarm } = await import('./safety.ts')
+      await keepAlarm(context, name)
+    },
+  )
 }
 
 function serverIn({ server = process.env.MESSAGEU_SERVER }: Options): string {

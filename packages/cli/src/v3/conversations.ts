@@ -14,6 +14,13 @@ export async function conversations(context: Context, { kind }: { kind?: Known['
     count += 1
     await tell(output, { event: 'conversation', ...described(known) }, line(known))
   }
+  const announced = await opened.reader.announced()
+  if (announced > 0)
+    await notice(
+      output,
+      'announced',
+      `the server says that this device was brought into ${announced} more, and nothing proves it yet: messageu listen --once looks`,
+    )
   if (count === 0) await notice(output, 'nobody', kind === 'group' ? 'there is no group yet' : 'there is nothing yet')
 }
 
@@ -50,4 +57,5 @@ const standings: Readonly<Record<Known['standing'], string>> = {
   stuck: '  [stuck: looks for its way back]',
   left: '  [left]',
   removed: '  [removed]',
+  withdrawn: '  [a request that is over: messageu requests]',
 }

@@ -47,7 +47,8 @@ const commands: Readonly<Partial<Record<ClientReason, string>>> = {
   unseen: 'messageu listen --once shows who is there',
   'not-accepted': 'messageu requests accept NAME (or refuse, or block)',
   'unknown-conversation': 'messageu conversations',
-  'other-account': 'compare safety numbers (messageu verify NAME), then messageu alarms accept NAME',
+  'other-account':
+    'compare safety numbers (messageu verify NAME); if it is the same on both sides messageu alarms accept NAME, else messageu alarms keep NAME',
 }
 
 interface Refused {

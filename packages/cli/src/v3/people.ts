@@ -1,4 +1,4 @@
-import type { SeenPerson } from '@messageu/client'
+import type { Confirmation, SeenPerson } from '@messageu/client'
 import { toBase64url } from '@messageu/protocol/v3'
 import { Failure } from '../failure.ts'
 import { notice, type Output, tell } from '../output.ts'
@@ -15,7 +15,7 @@ export async function people(context: Context): Promise<void> {
   for await (const page of client.people({ signal })) {
     isDirectory = page.isDirectory
     count += page.people.length
-    for (const person of page.people) await tellPerson(output, person)
+    for (const person of page.people) await tellPerson(output, person, await client.confirmation(person.account))
   }
   if (count === 0)
     await notice(output, 'nobody', isDirectory ? 'nobody else is here yet' : 'you have no conversations yet')
@@ -33,7 +33,8 @@ export async function person(context: Context, name: string): Promise<void> {
       what: `nobody here is called ${name}`,
       advice: 'the exact name, as its owner writes it; whoever uses version 2 is not reached from here',
     })
-  await tellPerson(output, { ...found, isOtherAccount: false })
+  const seen = { ...found, isOtherAccount: false, isTurnedDown: false }
+  await tellPerson(output, seen, await client.confirmation(found.account))
 }
 
 /** Who has begun a conversation and waits to be accepted. */
@@ -67,11 +68,21 @@ const judged = {
   unblock: { event: 'unblocked', words: 'may ask again' },
 } as const
 
-function tellPerson(output: Output, { name, account, isOtherAccount }: SeenPerson): Promise<void> {
-  const alarm = isOtherAccount ? '  ALARM: another account than before' : ''
+function tellPerson(
+  output: Output,
+  { name, account, isOtherAccount, isTurnedDown }: SeenPerson,
+  confirmed: Confirmation | undefined,
+): Promise<void> {
+  const other = isTurnedDown ? '  another account than the one that you know' : '  ALARM: another account than before'
   return tell(
     output,
-    { event: 'person', name, account: toBase64url(account), isOtherAccount },
-    `${printable(name)}${alarm}`,
+    { event: 'person', name, account: toBase64url(account), isOtherAccount, isTurnedDown, ...confirmed },
+    `${printable(name)}${isOtherAccount ? other : ''}${unconfirmed(confirmed)}`,
   )
+}
+
+/** Only what somebody has confirmed once can be out of date. S07 */
+function unconfirmed(confirmed: Confirmation | undefined): string {
+  if (confirmed?.confirmedAt === undefined || confirmed.isNewestConfirmed) return ''
+  return `  devices not confirmed since ${new Date(confirmed.confirmedAt).toISOString()}`
 }

@@ -1,4 +1,4 @@
-import { type AccountId, toBase64url } from '@messageu/protocol/v3'
+import { type AccountId, type ConversationId, toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, rowsOf } from '../rows.ts'
 import type { RowStore } from '../store.ts'
@@ -102,11 +102,17 @@ async function shown(desk: Desk, waiting: readonly Waiting[]): Promise<void> {
   await write(desk, async (work) => {
     for (const { key, arrival } of waiting) {
       work.store.put(dropRow(feedRow, key))
-      if (arrival?.kind !== 'told' || arrival.told.kind !== 'rejoined') continue
-      const row = await work.conversation(arrival.told.body.conversation)
+      const conversation = arrival && showsMembersOf(arrival)
+      const row = conversation && (await work.conversation(conversation))
       if (row?.isUnseen) work.put({ ...row, isUnseen: false })
     }
   })
+}
+
+/** The conversation that this shows who is in. */
+function showsMembersOf(arrival: Arrival): ConversationId | undefined {
+  if (arrival.kind === 'joined') return arrival.conversation
+  return arrival.kind === 'told' && arrival.told.kind === 'rejoined' ? arrival.told.body.conversation : undefined
 }
 
 /** The newest `limit` items of a conversation in front of a place, the oldest first. */

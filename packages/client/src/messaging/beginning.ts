@@ -4,6 +4,7 @@ import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { enter } from './commits-in.ts'
 import { type Desk, look } from './desk.ts'
+import { reveal } from './requests.ts'
 import type { ConversationRow } from './rows.ts'
 import { noteBegun } from './untitled.ts'
 import type { Work } from './work.ts'
@@ -46,9 +47,13 @@ export async function takePlace(
   work.putState(conversation, state)
   const standing = { kind: 'active', body: undefined } as const
   const received = Math.max(row.received, sequence)
-  const entered = enter({ ...row, standing, received, awaited }, shown, { sequence, keysSince: work.nowMs })
+  // whoever begins it brings everybody in: there is nobody to have a look at first
+  const entered = enter({ ...row, standing, received, awaited, isUnseen: false }, shown, {
+    sequence,
+    keysSince: work.nowMs,
+  })
   work.put(entered)
-  return entered
+  return reveal(work, entered)
 }
 
 export async function isHere(desk: Desk, conversation: ConversationId, generation: number): Promise<boolean> {

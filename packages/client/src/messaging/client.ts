@@ -1,6 +1,14 @@
-import type { SafetyNumber, VerifiedList } from '@messageu/e2ee'
+import type { VerifiedList } from '@messageu/e2ee'
 import type { Content } from '@messageu/e2ee/conversation'
-import type { Accepted, AccountId, ContactRequest, ConversationId, DeviceId, SendId } from '@messageu/protocol/v3'
+import {
+  type Accepted,
+  type AccountId,
+  type ContactRequest,
+  type ConversationId,
+  type DeviceId,
+  RefusedError,
+  type SendId,
+} from '@messageu/protocol/v3'
 import { CachedStore } from '../cached-store.ts'
 import type { World } from '../connection.ts'
 import { ClientError } from '../errors.ts'
@@ -12,7 +20,7 @@ import type { Store } from '../store.ts'
 import { Bell, orAborted } from '../waiting.ts'
 import { arrivals, somebody } from './arrivals.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
-import { judge, markVerified, safetyWith } from './contacts.ts'
+import { type Confirmation, confirmation, judge, markVerified, type Safety, safetyWith } from './contacts.ts'
 import type { Desk, Wait } from './desk.ts'
 import { admitDevice, dropDevice } from './devices.ts'
 import { discover } from './discovering.ts'
@@ -219,6 +227,11 @@ export class Client implements AsyncDisposable {
     return this.#reader.describe(conversation)
   }
 
+  /** How many conversations this device was told of, in which it has not found its place: nothing proves them yet. */
+  announced(): Promise<number> {
+    return this.#reader.announced()
+  }
+
   /** A group with these people. Those who cannot be brought in yet, because no device of theirs is known, are returned. */
   async createGroup(
     title: string,
@@ -270,6 +283,18 @@ export class Client implements AsyncDisposable {
     return this.session.acceptAccount(name)
   }
 
+  /** The user has compared, or has not: the name goes on standing for the account known by it. The other one is refused. */
+  async keepAccount(name: string, wait: Wait): Promise<void> {
+    const account = await this.session.keepAccount(name)
+    if (account === undefined) return
+    try {
+      await judge(this.#desk, this.#sending, { account, verdict: 'refuse' }, wait)
+    } catch (error) {
+      // the decision stands here, whether the server knows of that account any longer or not
+      if (!(error instanceof RefusedError) || error.retry !== 'never') throw error
+    }
+  }
+
   requests(wait: Wait): Promise<readonly ContactRequest[]> {
     return this.session.requests(wait)
   }
@@ -281,11 +306,14 @@ export class Client implements AsyncDisposable {
   }
 
   /** Also for a name with an alarm: the number with the account that it stands for now. */
-  async safetyWith(
-    name: string,
-    wait: Wait,
-  ): Promise<SafetyNumber & { readonly isVerified: boolean; readonly isConfirmed: boolean }> {
-    return safetyWith(this.#desk, await accountToCompare(this.#desk, name, wait), wait)
+  async safetyWith(name: string, wait: Wait): Promise<Safety & { readonly isOtherAccount: boolean }> {
+    const { account, isOtherAccount } = await accountToCompare(this.#desk, name, wait)
+    return { ...(await safetyWith(this.#desk, account, wait)), isOtherAccount }
+  }
+
+  /** How far the device list that is known of an account was confirmed by its owner; nothing if none is known. */
+  confirmation(account: AccountId): Promise<Confirmation | undefined> {
+    return confirmation(this.#desk, account)
   }
 
   /** The user has compared the safety number with this person. */

@@ -9,12 +9,13 @@ import {
   view,
 } from '@messageu/e2ee/conversation'
 import { decode, ProtocolError } from '@messageu/protocol'
-import { DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
+import { type AccountId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { noteDirect } from './directs.ts'
 import { bringsKeys } from './healing.ts'
 import { noteArrived } from './newcomers.ts'
+import { requesterOf, reveal } from './requests.ts'
 import type { ConversationRow, PendingRow, Person } from './rows.ts'
 import { getStuck } from './stuck.ts'
 import { beginEpoch } from './transcript.ts'
@@ -25,7 +26,7 @@ import type { Work } from './work.ts'
 export async function takeCommit(work: Work, delivery: Delivery, row: ConversationRow, asker: Asker): Promise<void> {
   work.put(row)
   work.tools.touched(row.conversation)
-  if (row.standing.kind === 'removed' || row.standing.kind === 'left') return
+  if (isOver(row)) return
   const arrived = readCommit(delivery.sealed)
   const pending = await work.pending(row.conversation)
   // whatever has become of one's own commit, this was its place: nobody waits for it any longer
@@ -50,6 +51,10 @@ function withoutState(work: Work, row: ConversationRow, { roster }: DeliveredCom
   const isThere = roster.some((device) => sameBytes(device, work.me.self.device))
   if (row.standing.kind === 'waiting' && !isThere)
     work.put({ ...row, standing: { kind: 'removed', body: { by: undefined } } })
+}
+
+function isOver({ standing }: ConversationRow): boolean {
+  return standing.kind === 'removed' || standing.kind === 'left' || standing.kind === 'withdrawn'
 }
 
 interface At {
@@ -85,7 +90,7 @@ async function settle(
       return advance(work, at, applied)
     case 'removed': {
       work.dropState(conversation)
-      const gone: ConversationRow = { ...row, standing: { kind: 'removed', body: { by: applied.by.account } } }
+      const gone: ConversationRow = { ...row, standing: standingOnceRemoved(row, applied.by.account) }
       const body = { by: applied.by, change: 'remove', arrived: [], left: [selfOf(work)] } as const
       await work.record(gone, delivery, { kind: 'change', body }, { isFed: true })
       return
@@ -98,8 +103,7 @@ async function settle(
       // epochs are compared within one incarnation only. Protocol 3 §3.1
       if (applied.epoch < row.restoredEpoch)
         return void (await getStuck(work, row, { epoch: row.epoch, why: 'the server has lost commits' }))
-      if (row.standing.kind !== 'request')
-        await work.tell({ kind: 'fork', body: { conversation, epoch: applied.epoch } })
+      if (row.silentFrom === undefined) await work.tell({ kind: 'fork', body: { conversation, epoch: applied.epoch } })
       return void (await getStuck(work, row, { epoch: applied.epoch, why: 'members were given different commits' }))
     case 'stuck':
       return void (await getStuck(work, row, {
@@ -108,6 +112,14 @@ async function settle(
         by: applied.by?.account,
       }))
   }
+}
+
+/** A request stays one until the user has decided: what was said in it is shown to whoever accepts. CONVERSATIONS C 11 */
+function standingOnceRemoved(row: ConversationRow, removedBy: AccountId): ConversationRow['standing'] {
+  const by = requesterOf(row)
+  return by === undefined
+    ? { kind: 'removed', body: { by: removedBy } }
+    : { kind: 'withdrawn', body: { by, removedBy } }
 }
 
 async function advance(
@@ -164,7 +176,7 @@ async function tookRejoin(
   const back = await noteDirect(work, active, shown)
   const entered = enter(back, shown, { sequence: delivery.sequence, keysSince: work.nowMs })
   const body = { by: selfOf(work), change: 'rejoin', arrived: [], left: [] } as const
-  await work.record(entered, delivery, { kind: 'change', body }, { isFed: false })
+  await work.record(await reveal(work, entered), delivery, { kind: 'change', body }, { isFed: false })
   await work.tell({ kind: 'rejoined', body: { conversation, members: shown.members } })
   return true
 }

@@ -2,9 +2,10 @@ import { type SafetyNumber, safetyNumber } from '@messageu/e2ee'
 import type { Content } from '@messageu/e2ee/conversation'
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
+import { getRow, listRow } from '../rows.ts'
 import type { RequestOf } from '../wire.ts'
 import { giveUpPlace } from './departures.ts'
-import { type Desk, look, type Wait } from './desk.ts'
+import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
 import { decide, requestsBy } from './requests.ts'
 import type { ContactRow, ConversationRow } from './rows.ts'
@@ -46,19 +47,54 @@ export async function acceptByTurning(desk: Desk, sending: Sending, account: Acc
   if (isNew) await share(desk, sending, account, wait)
 }
 
-/** The safety number with an account, and whether the user has compared it. CONVERSATIONS A 6 */
-export async function safetyWith(
-  desk: Desk,
-  account: AccountId,
-  { signal }: Wait,
-): Promise<SafetyNumber & { readonly isVerified: boolean; readonly isConfirmed: boolean }> {
+/** Whether the device list of an account is what its owner says, or only what the server says. CONVERSATIONS A 7, S07 */
+export interface Confirmation {
+  /** Whether its owner has ever named it in a message, or the user has compared its account key. */
+  readonly isConfirmed: boolean
+  /** Whether that was said of all that is on it now. */
+  readonly isNewestConfirmed: boolean
+  /** When its owner has last named it, to an hour. */
+  readonly confirmedAt: number | undefined
+}
+
+/** A safety number, and whether the user has compared it. */
+export interface Safety extends SafetyNumber, Confirmation {
+  readonly isVerified: boolean
+}
+
+/** CONVERSATIONS A 6 */
+export async function safetyWith(desk: Desk, account: AccountId, { signal }: Wait): Promise<Safety> {
   const { lists, me } = desk.tools
   const { asker } = desk.session
   const theirs = await lists.refresh(desk.store, account, { asker, signal })
   const own = await lists.refresh(desk.store, me.self.account, { asker, signal })
   const contact = await look(desk).contact(account)
   const isVerified = contact?.verified !== undefined && sameBytes(contact.verified, theirs.accountKey)
-  return { ...safetyNumber(own, theirs), isVerified, isConfirmed: (contact?.confirmed ?? 0) > 0 || isVerified }
+  return {
+    ...safetyNumber(own, theirs),
+    isVerified,
+    ...confirmationOf(contact, { isVerified, version: theirs.version }),
+  }
+}
+
+/** What is known of that without asking the server; nothing of an account whose list was never read. */
+export async function confirmation({ store, tools }: Kept, account: AccountId): Promise<Confirmation | undefined> {
+  const list = await getRow(store, listRow, account)
+  const contact = await look({ store, tools }).contact(account)
+  if (list === undefined || contact === undefined) return undefined
+  return confirmationOf(contact, { isVerified: contact.verified !== undefined, version: list.version })
+}
+
+function confirmationOf(
+  contact: ContactRow | undefined,
+  { isVerified, version }: { isVerified: boolean; version: number },
+): Confirmation {
+  const { confirmed = 0, confirmedAt = 0 } = contact ?? {}
+  return {
+    isConfirmed: confirmed > 0 || isVerified,
+    isNewestConfirmed: confirmed >= version,
+    confirmedAt: confirmedAt === 0 ? undefined : confirmedAt,
+  }
 }
 
 /** The users have compared: from now on the account key of this account is known to be theirs. */
@@ -71,8 +107,8 @@ export async function markVerified(desk: Desk, sending: Sending, account: Accoun
   await share(desk, sending, account, wait)
 }
 
-async function decline(desk: Desk, { conversation }: ConversationRow, wait: Wait): Promise<void> {
-  await desk.session.request('leave', { conversation }, wait)
+async function decline(desk: Desk, { conversation, standing }: ConversationRow, wait: Wait): Promise<void> {
+  if (standing.kind === 'request') await desk.session.request('leave', { conversation }, wait)
   await write(desk, (work) => giveUpPlace(work, conversation))
 }
 

@@ -63,11 +63,9 @@ async function put(
     putRow(historyRow, key, { conversation, generation: group.generation, sequence: copy.sequence, at, entry }),
   )
   // what was shown as unopened is shown again; the past of a device that is new is history
-  if (there !== undefined)
-    work.store.put(
-      dropRow(errandRow, unopenedKey(key)),
-      ...(await feeding(work.store, [{ kind: 'history', body: key }])),
-    )
+  if (there !== undefined) work.store.put(dropRow(errandRow, unopenedKey(key)))
+  if (there !== undefined && row.silentFrom === undefined)
+    work.store.put(...(await feeding(work.store, [{ kind: 'history', body: key }])))
   const named = content.kind === 'title' && (await isNewestTitle(work, row, key))
   const isTitle = named && (isSibling || (await isOwner(work, row, sender.account)))
   const titled = isTitle ? { ...row, title: content.body.title, ownTitle: undefined } : row

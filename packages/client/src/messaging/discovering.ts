@@ -1,4 +1,5 @@
 import type { AccountRow } from '../rows.ts'
+import { announce } from './announcing.ts'
 import { type Desk, rowOf, type Wait } from './desk.ts'
 import { write } from './writing.ts'
 
@@ -11,7 +12,8 @@ export async function discover(desk: Desk, { origin }: AccountRow, { signal }: W
   for await (const { conversation, kind, generation, isOnRoster } of desk.session.conversations({ signal })) {
     if (isOnRoster || (await rowOf(desk, conversation)) !== undefined) continue
     await write(desk, async (work) => {
-      const row = await work.begin(conversation, { kind, generation })
+      const row = await announce(work, conversation, { kind, generation, isInsistent: false })
+      if (row === undefined) return // the next session looks for it, once others are proved
       work.put({ ...row, isUnseen: kind === 'direct' || kind === 'group' })
       work.tools.touched(conversation)
     })

@@ -5,6 +5,7 @@ import { alarmError, alarmKey } from '../alarms.ts'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { alarmRow, getRow, pinRow, rowsOf } from '../rows.ts'
+import { isAnnounced } from './announcing.ts'
 import { somebody } from './arrivals.ts'
 import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import type { Somebody } from './items.ts'
@@ -16,7 +17,7 @@ import type { Sending } from './sending.ts'
 export interface Known {
   readonly conversation: ConversationId
   readonly kind: ConversationRow['kind']
-  readonly standing: ConversationRow['standing']['kind']
+  readonly standing: Exclude<ConversationRow['standing']['kind'], 'announced'>
   readonly title: string | undefined
   /** Whom a direct one is with. */
   readonly peer: Somebody | undefined
@@ -48,11 +49,15 @@ async function accountKnownAs({ store, tools: { me } }: Kept, name: string): Pro
 }
 
 /** The account to compare safety numbers with: where an alarm says that the name stands for another one, that other one. */
-export async function accountToCompare(desk: Desk, name: string, wait: Wait): Promise<AccountId> {
+export async function accountToCompare(
+  desk: Desk,
+  name: string,
+  wait: Wait,
+): Promise<{ account: AccountId; isOtherAccount: boolean }> {
   const wanted = accountName(name)
   for await (const { row } of rowsOf(desk.store, alarmRow))
-    if (row.kind === 'other-account' && row.name === wanted) return row.account
-  return accountNamed(desk, name, wait)
+    if (row.kind === 'other-account' && row.name === wanted) return { account: row.account, isOtherAccount: true }
+  return { account: await accountNamed(desk, name, wait), isOtherAccount: false }
 }
 
 /**
@@ -83,7 +88,7 @@ async function groupNamed({ store }: Kept, text: string): Promise<ConversationRo
   for await (const { row } of rowsOf(store, conversationRow)) {
     const isMeant =
       row.title === text || (text.length >= idCharactersMin && toBase64url(row.conversation).startsWith(text))
-    if (row.kind === 'group' && isMeant) found.push(row)
+    if (row.kind === 'group' && isMeant && !isAnnounced(row)) found.push(row)
   }
   const [only, ...others] = found
   if (only === undefined) throw new ClientError('unknown-conversation', `there is no group #${text}`)
@@ -92,15 +97,18 @@ async function groupNamed({ store }: Kept, text: string): Promise<ConversationRo
   return only
 }
 
-/** Every conversation of this device. */
+/** Every conversation of this device that is proved. */
 export async function* knownConversations(kept: Kept): AsyncGenerator<Known> {
-  for await (const { row } of rowsOf(kept.store, conversationRow)) yield describe(kept, row)
+  for await (const { row } of rowsOf(kept.store, conversationRow)) {
+    const known = await describe(kept, row)
+    if (known !== undefined) yield known
+  }
 }
 
-export async function describe(
-  kept: Kept,
-  { conversation, kind, standing, title, peer }: ConversationRow,
-): Promise<Known> {
+/** Nothing for what only the server has spoken of. */
+export async function describe(kept: Kept, row: ConversationRow): Promise<Known | undefined> {
+  const { conversation, kind, standing, title, peer } = row
+  if (standing.kind === 'announced') return undefined
   const state = await look(kept).state(conversation)
   const shown = state && view(state)
   const members = await Promise.all(

@@ -3,6 +3,7 @@ import { alarmChange } from '../alarms.ts'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { getRow, listRow } from '../rows.ts'
+import { messagingLimits as limits } from './limits.ts'
 import { tellAlarm } from './noting.ts'
 import type { Work } from './work.ts'
 
@@ -14,10 +15,12 @@ export async function hearOfList(work: Work, { sender, header }: OpenedMessage, 
   const { account } = sender
   const ref = { account, ...header.list }
   const contact = await work.contact(account)
-  if (contact !== undefined && contact.confirmed >= ref.version) return
+  const isFresh = contact !== undefined && Math.abs(work.nowMs - contact.confirmedAt) < limits.confirmedEveryMs
+  if (contact !== undefined && (contact.confirmed > ref.version || (contact.confirmed === ref.version && isFresh)))
+    return
   if (await work.learn([ref], asker)) {
     const known = await work.contact(account)
-    if (known !== undefined) work.putContact({ ...known, confirmed: Math.max(known.confirmed, ref.version) })
+    if (known !== undefined) work.putContact({ ...known, confirmed: ref.version, confirmedAt: work.nowMs })
     return
   }
   await raiseAlarm(work, ref)

@@ -242,18 +242,30 @@ export class Keeper implements AsyncDisposable {
     switch (row?.standing.kind) {
       case 'active':
         return this.#serve(row)
+      case 'announced':
       case 'waiting':
       case 'stuck':
         return this.#mend(row)
       case 'left':
         await confirmLeaving(this.#desk, conversation, this.#wait)
+        this.#forget(conversation)
         return undefined
       case 'request':
+        return undefined
       case 'removed':
+      case 'withdrawn':
+        this.#forget(conversation)
         return undefined
       case undefined:
+        this.#forget(conversation)
         return (await beginOwnDevices(this.#desk, conversation, this.#wait)) ? 0 : undefined
     }
+  }
+
+  /** Of what is not there any more, nothing is kept. */
+  #forget(conversation: ConversationId): void {
+    const name = toBase64url(conversation)
+    for (const each of [this.#mendable, this.#failures, this.#dueToOthers, this.#stuck]) each.delete(name)
   }
 
   /** However often something happens that does not help: a server that spoils every attempt is not to keep us busy. */

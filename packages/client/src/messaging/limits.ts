@@ -65,6 +65,9 @@ export const messagingLimits = {
   lastResortMs: 7 * 86_400_000,
   lastResortGraceMs: 14 * 86_400_000,
   welcomesPerPackageMax: 1_000,
+  /** Conversations that only the server has spoken of, and messages that are held for each until it is proved. */
+  announcedMax: 256,
+  announcedItemsMax: 1_000,
   /** Welcomes into one conversation that are recognised when they come again. */
   welcomesRemembered: 32,
 
@@ -76,6 +79,8 @@ export const messagingLimits = {
   errandsMax: 1_000,
   /** Sealed bytes of copies in one message. */
   copiesBytesMax: 180_000,
+  /** How often it is written down that a list was confirmed. */
+  confirmedEveryMs: 3_600_000,
   /** Verified device lists that are held in memory. */
   listsHeld: 2_048,
   /** What the store's rows may take in memory to spare reading them again. */

@@ -18,7 +18,7 @@ import { write } from './writing.ts'
  */
 export async function mend(desk: Desk, conversation: ConversationId, wait: Wait): Promise<void> {
   const row = await rowOf(desk, conversation)
-  if (row === undefined || (row.standing.kind !== 'stuck' && row.standing.kind !== 'waiting')) return
+  if (row === undefined || !['stuck', 'waiting', 'announced'].includes(row.standing.kind)) return
   const before = await look(desk).state(conversation)
   if (row.standing.kind === 'stuck') await report(desk, row, row.standing.body.epoch, wait)
   if ((await rejoin(desk, conversation, wait)) === 'done') return

@@ -3,6 +3,7 @@ import { type Delivery, limits as protocol, type SendId } from '@messageu/protoc
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { putRow } from '../rows.ts'
+import { type Announced, isAnnounced } from './announcing.ts'
 import { authoredIn } from './authored.ts'
 import { takeContent } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
@@ -38,7 +39,8 @@ async function setAside(
   reason: Unopened | undefined,
 ): Promise<void> {
   if (reason === undefined || reason === 'repeated' || reason === 'own') return
-  const isSealed = delivery.sealed.length <= protocol.sealedBytesMax
+  // what nobody has proved yet is counted, not kept
+  const isSealed = delivery.sealed.length <= protocol.sealedBytesMax && !isAnnounced(row)
   const { id, epoch } = readEnvelope(delivery.sealed) ?? { id: undefined, epoch: 0 }
   if (id !== undefined && (await wasThere(work, row, id))) return
   if (reason === 'gone' && (await isFromBefore(work, row, { generation: delivery.generation, epoch }))) return
@@ -51,12 +53,18 @@ async function setAside(
     { kind: 'unopened', body: { reason, epoch, id, sealed } },
     { isFed: true },
   )
+  if (isAnnounced(kept)) work.put(withOneMore(kept))
   if (id === undefined) return
   const { conversation } = row
   const place = historyKey(kept, kept.base + delivery.sequence)
   const errand = { conversation, place, id, asked: 0, askedAt: 0 }
   work.store.put(putRow(errandRow, unopenedKey(place), { kind: 'unopened', body: errand }))
   work.tools.touched(conversation)
+}
+
+function withOneMore(row: Announced): ConversationRow {
+  const { since, held } = row.standing.body
+  return { ...row, standing: { kind: 'announced', body: { since, held: held + 1 } } }
 }
 
 /**
@@ -80,7 +88,7 @@ async function wasThere(work: Work, row: ConversationRow, id: SendId): Promise<b
 }
 
 function hasPlace({ standing }: ConversationRow): boolean {
-  return standing.kind !== 'removed' && standing.kind !== 'left'
+  return standing.kind !== 'removed' && standing.kind !== 'left' && standing.kind !== 'withdrawn'
 }
 
 /** The author tells what it had seen: whoever has seen something else has been told another story. CONVERSATIONS C 8 */
@@ -90,6 +98,7 @@ async function checkHistory(
   { header, isForked, epoch, sender }: OpenedMessage,
 ): Promise<void> {
   const { conversation } = row
+  if (row.silentFrom !== undefined) return
   if (isForked) await work.tell({ kind: 'fork', body: { conversation, epoch } })
   const { seen } = header
   if (compare(row.transcript, seen) === 'differs')

@@ -31,10 +31,11 @@ export async function noteList(
       verified: undefined,
       direct: undefined,
       confirmed: 0,
+      confirmedAt: 0,
     } as const
     const isNews = before !== undefined && added.length + removed.length > 0
     const met = known === undefined ? await pinning(store, [{ account, name }], at) : undefined
-    const isOther = met?.result.some(({ isOtherAccount }) => isOtherAccount) ?? false
+    const isOther = met?.result.some(({ isOtherAccount, isTurnedDown }) => isOtherAccount && !isTurnedDown) ?? false
     const told: Told[] = [
       ...(isOther ? [{ kind: 'alarm', body: { kind: 'other-account', account, name } } as const] : []),
       ...(isNews ? [{ kind: 'devices', body: { account, added, removed } } as const] : []),

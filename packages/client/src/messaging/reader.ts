@@ -7,9 +7,10 @@ import { ClientError } from '../errors.ts'
 import { type AccountRow, type Alarm, getRow, listRow } from '../rows.ts'
 import { whoAmI } from '../session.ts'
 import type { Store } from '../store.ts'
+import { announcedIn } from './announcing.ts'
 import { history } from './arrivals.ts'
 import { authoredIn } from './authored.ts'
-import { type Kept, rowOf } from './desk.ts'
+import { type Kept, look, rowOf } from './desk.ts'
 import { conversationWith, describe, type Known, knownConversations } from './finding.ts'
 import type { Item } from './items.ts'
 import { Lists } from './lists.ts'
@@ -72,6 +73,11 @@ export class Reader {
   async describe(conversation: ConversationId): Promise<Known | undefined> {
     const row = await rowOf(this.#kept, conversation)
     return row && describe(this.#kept, row)
+  }
+
+  /** How many conversations this device was told of, in which it has not found its place: nothing proves them yet. */
+  async announced(): Promise<number> {
+    return (await announcedIn(look(this.#kept))).length
   }
 
   alarms(): Promise<readonly Alarm[]> {

@@ -3,6 +3,7 @@ import type { Asker } from '../asker.ts'
 import type { Receiver } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
 import type { Change, RowStore } from '../store.ts'
+import { isAnnounced } from './announcing.ts'
 import { takeCommit } from './commits-in.ts'
 import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -58,6 +59,7 @@ async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void>
   if (row.base + sequence >= limits.historyMax) return // no honest server has counted that far
   const isLate = sequence <= row.received
   if (isLate && !isInside(row.gaps, sequence)) return // the server repeats itself under a new position
+  if (delivery.kind === 'application' && isAnnounced(row) && row.standing.body.held >= limits.announcedItemsMax) return // it is a gap once the conversation is proved
   const passed = isLate
     ? { ...row, gaps: without(row.gaps, sequence) }
     : withGap({ ...row, received: sequence }, { before: row.received, nowMs: work.nowMs })
@@ -69,6 +71,6 @@ async function take(work: Work, delivery: Delivery, asker: Asker): Promise<void>
 
 /** What lies between what was received before and now was not delivered: somebody asks why. Protocol 3 §7.4 */
 function withGap(row: ConversationRow, { before, nowMs }: { before: number; nowMs: number }): ConversationRow {
-  if (before === 0 || row.standing.kind === 'removed') return row
+  if (before === 0 || row.standing.kind === 'removed' || row.standing.kind === 'withdrawn') return row
   return missing(row, { from: before + 1, through: row.received - 1, since: nowMs })
 }

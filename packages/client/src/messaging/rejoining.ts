@@ -3,6 +3,7 @@ import { type ConversationId, type DeviceId, RefusedError } from '@messageu/prot
 import { sameBytes } from '../bytes.ts'
 import type { Draft, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
+import { isAnnounced } from './announcing.ts'
 import { inGeneration } from './commits-in.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -103,7 +104,7 @@ async function stage(
   const list = await lists.newest(work.store, me.self.account)
   const row = await work.conversation(conversation)
   if (list === undefined || row === undefined) throw new Error('whoever rejoins knows its list and the conversation')
-  if (shown.generation < row.generation)
+  if (!isAnnounced(row) && shown.generation < row.generation)
     return { kind: 'refused', reason: 'older', explanation: 'the server shows a generation that has ended' }
   const newestEpoch = row.generation === shown.generation ? row.epoch : 0
   const options = { ...place, list, lists: lists.known, newestEpoch }
@@ -123,7 +124,7 @@ async function stage(
 
 /** By its own doing a device comes only to where somebody is whom the user has accepted, or where it was. */
 async function mayEnter(work: Work, row: ConversationRow, members: readonly Person[]): Promise<boolean> {
-  if (row.standing.kind !== 'waiting' || row.isUnseen) return true
+  if ((row.standing.kind !== 'waiting' && row.standing.kind !== 'announced') || row.isUnseen) return true
   const { account, device } = work.me.self
   for (const member of members) {
     if (sameBytes(member.device, device)) continue

@@ -1,19 +1,39 @@
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { dropRow, rowsOf } from '../rows.ts'
-import { feeding } from './feed.ts'
-import { type ContactRow, type ConversationRow, conversationRow, feedRow, type Told } from './rows.ts'
+import { type Fed, feeding } from './feed.ts'
+import { type ContactRow, type ConversationRow, conversationRow, feedRow, historyRow, type Told } from './rows.ts'
 import { historyKey, type Work } from './work.ts'
 
-/** A stranger may have sent this much at the most. CONVERSATIONS C 11 */
-const silentMax = 1_000
+/** Who has brought this device into a conversation that the user has not decided about, even if it is over. */
+export function requesterOf({ standing }: ConversationRow): AccountId | undefined {
+  return standing.kind === 'request' || standing.kind === 'withdrawn' ? standing.body.by : undefined
+}
 
 /** What an account has brought this device into without being known. */
 export async function requestsBy(work: Work, account: AccountId): Promise<readonly ConversationRow[]> {
   const found: ConversationRow[] = []
-  for await (const { row } of rowsOf(work.store, conversationRow))
-    if (row.standing.kind === 'request' && sameBytes(row.standing.body.by, account)) found.push(row)
+  for await (const { row } of rowsOf(work.store, conversationRow)) {
+    const by = requesterOf(row)
+    if (by !== undefined && sameBytes(by, account)) found.push(row)
+  }
   return found
+}
+
+/** It is silent no more: what has come since it was is shown. */
+export async function reveal(work: Work, row: ConversationRow): Promise<ConversationRow> {
+  const { silentFrom, newest } = row
+  if (silentFrom === undefined) return row
+  const [first, last] = [historyKey(row, silentFrom), historyKey(row, newest)]
+  const fed: Fed[] = []
+  for await (const { key } of rowsOf(work.store, historyRow, { after: first - 1 })) {
+    if (typeof key !== 'number' || key > last) break
+    fed.push({ kind: 'history', body: key })
+  }
+  const shown = { ...row, silentFrom: undefined }
+  work.put(shown)
+  work.store.put(...(await feeding(work.store, fed)))
+  return shown
 }
 
 /** The user has decided about an account: whoever has not read yet that it asks need not read it any more. */
@@ -41,18 +61,19 @@ export async function takePartAs(work: Work, { conversation, standing }: Convers
   await admit(work, { conversation })
 }
 
-/** The user takes part from now on: what was said while it was a request is shown. */
+/** The user takes part from now on, where there is something left to take part in. */
 async function admit(work: Work, { conversation }: Pick<ConversationRow, 'conversation'>): Promise<void> {
   const row = await work.conversation(conversation)
-  if (row?.standing.kind !== 'request') return
-  const { stuck } = row.standing.body
-  work.put({
-    ...row,
-    standing: stuck === undefined ? { kind: 'active', body: undefined } : { kind: 'stuck', body: stuck },
-  })
+  if (row === undefined) return
+  const standing = standingOnceAdmitted(row)
+  if (standing === undefined) return
+  await reveal(work, { ...row, standing })
   work.tools.touched(conversation)
-  const silent = await work.store.read('history', { after: historyKey(row, 0), limit: silentMax })
-  const keys = silent.map(({ key }) => Number(key)).filter((key) => key <= historyKey(row, row.newest))
-  const fed = keys.map((key) => ({ kind: 'history', body: key }) as const)
-  work.store.put(...(await feeding(work.store, fed)))
+}
+
+function standingOnceAdmitted({ standing }: ConversationRow): ConversationRow['standing'] | undefined {
+  if (standing.kind === 'withdrawn') return { kind: 'removed', body: { by: standing.body.removedBy } }
+  if (standing.kind !== 'request') return undefined
+  const { stuck } = standing.body
+  return stuck === undefined ? { kind: 'active', body: undefined } : { kind: 'stuck', body: stuck }
 }

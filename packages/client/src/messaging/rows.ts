@@ -50,6 +50,10 @@ const Standing = union({
   stuck: { tag: 4, body: Stuck },
   left: { tag: 5, body: nothing },
   removed: { tag: 6, body: struct({ by: optional(AccountId) }) },
+  /** A Welcome or the server says that there is a conversation, and nothing has proved it yet. Nobody is shown it. */
+  announced: { tag: 7, body: struct({ since: u64, held: u32 }) },
+  /** A request that was over before the user has decided about it: silent as before. */
+  withdrawn: { tag: 8, body: struct({ by: AccountId, removedBy: optional(AccountId) }) },
 })
 
 /** A place in the sequence with the hash of everything in this epoch up to it. CONVERSATIONS C 8 */
@@ -113,6 +117,8 @@ export const conversationRow = {
     welcomes: list(Hash, { max: limits.welcomesRemembered }),
     /** Whether commits may be lost: the server was restored or this device was away for long, and nobody has compared. */
     isDoubted: bool,
+    /** The place in the history from which on nothing has been shown, while it is silent. CONVERSATIONS C 11 */
+    silentFrom: optional(u64),
     /** Whom this device still has to bring in, having begun it: nothing is sent before. CONVERSATIONS C 1, D 4 */
     awaited: list(AccountId, { max: protocol.devicesPerConversationMax }),
   }),
@@ -331,6 +337,8 @@ export const contactRow = {
     direct: optional(ConversationId),
     /** The newest version of its device list that its owner has named in a message: 0 for none. CONVERSATIONS A 7 */
     confirmed: u32,
+    /** When its owner has last named the newest version that was known then, to an hour: 0 for never. S07 */
+    confirmedAt: u64,
   }),
 } as const
 export type ContactRow = Infer<(typeof contactRow)['codec']>

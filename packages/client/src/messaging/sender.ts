@@ -46,7 +46,7 @@ export async function draftMessage(
   { place, content }: { place: Place; content: Content },
 ): Promise<Draft | undefined> {
   const row = await work.conversation(conversation)
-  if (row?.standing.kind === 'stuck' || row?.standing.kind === 'waiting') return undefined
+  if (row !== undefined && ['stuck', 'waiting', 'announced'].includes(row.standing.kind)) return undefined
   if (row?.standing.kind !== 'active') throw notHere()
   if (row.awaited.length > 0) return undefined
   const { epoch, sealed, authored } = await sealNow(work, row, { place, content })
@@ -87,7 +87,9 @@ async function resealed(
     case 'left':
     case 'removed':
     case 'request':
+    case 'withdrawn':
       return undefined
+    case 'announced':
     case 'waiting':
     case 'stuck':
       return 'later'

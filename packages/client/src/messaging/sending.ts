@@ -143,6 +143,7 @@ async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): 
       return row
     case 'request':
       throw new ClientError('not-accepted', 'a stranger has begun this conversation')
+    case 'announced':
     case 'waiting':
     case 'stuck': {
       await mend(desk, conversation, wait)
@@ -153,6 +154,7 @@ async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): 
     case 'left':
       throw new ClientError('not-a-member', 'this account has left the conversation')
     case 'removed':
+    case 'withdrawn':
     case undefined:
       throw new ClientError('not-a-member', 'this device has no place in the conversation')
   }

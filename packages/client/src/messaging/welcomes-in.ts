@@ -9,15 +9,25 @@ import {
   view,
 } from '@messageu/e2ee/conversation'
 import { decode, ProtocolError } from '@messageu/protocol'
-import { type AccountId, DeliveredWelcome, type Delivery, type Hash, RefusedError } from '@messageu/protocol/v3'
+import {
+  type AccountId,
+  type ConversationId,
+  DeliveredWelcome,
+  type Delivery,
+  type Hash,
+  RefusedError,
+} from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
+import { announce, isAnnounced } from './announcing.ts'
 import { enter } from './commits-in.ts'
 import { noteDirect } from './directs.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { noteJoined } from './newcomers.ts'
+import { requesterOf, reveal } from './requests.ts'
 import { asPublished, type ConversationRow, type PackageRow, packageRow } from './rows.ts'
+import { getStuck } from './stuck.ts'
 import type { Work } from './work.ts'
 
 /** Somebody brings this device into a conversation. Whoever the user does not know brings a request. CONVERSATIONS C 11 */
@@ -43,21 +53,38 @@ export async function takeWelcome(
   // a way back that was taken before it came, and is behind it, takes effect at its place all the same
   if (pending?.isRejoin && pending.generation === shown.generation) work.putPending(row.conversation, pending)
   const standing = await standingAfter(work, row, { before, joined })
+  const isSilent = standing.kind === 'request'
+  const silentFrom = isSilent ? (row.silentFrom ?? row.base + delivery.sequence) : row.silentFrom
   const received = Math.max(row.received, delivery.sequence)
   const welcomes = [...row.welcomes, joined.welcome].slice(-limits.welcomesRemembered)
-  const taken = await noteDirect(work, { ...row, kind: shown.kind, standing, received, welcomes, awaited: [] }, shown)
+  const taken = await noteDirect(
+    work,
+    { ...row, kind: shown.kind, standing, silentFrom, received, welcomes, awaited: [] },
+    shown,
+  )
   const entered = enter(taken, shown, { sequence: delivery.sequence, keysSince: asPublished })
   const { conversation, generation } = shown
-  await work.record(
+  const recorded = await work.record(
     entered,
     delivery,
     { kind: 'joined', body: { by: joined.by, members: shown.members } },
     { isFed: true },
   )
-  if (standing.kind === 'request')
-    await work.tell({ kind: 'request', body: { account: joined.by.account, conversation } })
+  if (isSilent) return tellRequest(work, row, { conversation, by: standing.body.by })
+  await reveal(work, recorded)
   if (before !== undefined)
     await work.tell({ kind: 'renewed', body: { conversation, generation, by: joined.by.account } })
+}
+
+/** Once for each who asks: whoever asks for the same again has been told of. */
+async function tellRequest(
+  work: Work,
+  before: ConversationRow,
+  { conversation, by }: { conversation: ConversationId; by: AccountId },
+): Promise<void> {
+  const asked = requesterOf(before)
+  if (asked !== undefined && sameBytes(asked, by)) return
+  await work.tell({ kind: 'request', body: { account: by, conversation } })
 }
 
 async function join(
@@ -68,7 +95,8 @@ async function join(
 ): Promise<Exclude<Joined, { kind: 'needs' }> | 'overtaken' | undefined> {
   const arrived = readWelcome(sealed)
   if (arrived === undefined) return refusal('malformed', 'a Welcome that cannot be read')
-  if (known !== undefined && generation < known.generation) return refusal('older', 'a generation that has ended')
+  if (known !== undefined && !isAnnounced(known) && generation < known.generation)
+    return refusal('older', 'a generation that has ended')
   if (known !== undefined && hasHash(known.welcomes, sealedHash(arrived.welcome)))
     return refusal('seen', 'this Welcome was opened before')
   const tree = await treeOf(conversation, arrived, asker)
@@ -103,9 +131,13 @@ async function waitForPlace(
   known: ConversationRow | undefined,
 ): Promise<void> {
   if (known !== undefined && known.generation >= generation && isInside(known)) return
-  const row = known ?? (await work.begin(conversation, { kind: 'group', generation }))
+  const row = known ?? (await announce(work, conversation, { kind: 'group', generation, isInsistent: true }))
+  if (row === undefined || row.standing.kind === 'withdrawn') return
+  const waiting = { ...row, received: Math.max(row.received, sequence) }
+  if (row.standing.kind === 'request')
+    return void (await getStuck(work, waiting, { epoch: row.epoch, why: 'it was begun anew, and others have gone on' }))
   const standing = { kind: 'waiting', body: { since: work.nowMs } } as const
-  work.put({ ...row, standing, received: Math.max(row.received, sequence) })
+  work.put(isAnnounced(waiting) ? waiting : { ...waiting, standing })
 }
 
 /** Told once for each reason that a user can do something about; a Welcome that comes twice is nothing. */
@@ -138,7 +170,9 @@ async function standingAfter(
   const isContinued = before !== undefined && row.standing.kind !== 'request' && isContinuation(before, joined.state)
   if (isContinued || sameBytes(by, work.me.self.account) || (await isAccepted(work, by)))
     return { kind: 'active', body: undefined }
-  return { kind: 'request', body: { by, stuck: undefined } }
+  const asked = requesterOf(row)
+  const isThere = asked && view(joined.state).members.some(({ account }) => sameBytes(account, asked))
+  return { kind: 'request', body: { by: isThere ? asked : by, stuck: undefined } }
 }
 
 async function isAccepted(work: Work, account: AccountId): Promise<boolean> {

@@ -75,11 +75,9 @@ export class Work {
   /** A conversation that this device has not known of. */
   async begin(
     id: ConversationId,
-    { kind, generation }: { kind: ConversationKind; generation: number },
+    { kind, generation, number: freed }: { kind: ConversationKind; generation: number; number?: number | undefined },
   ): Promise<ConversationRow> {
-    const counters = await countersOf(this.store)
-    const number = counters.conversations + 1
-    this.store.put(putCounters({ ...counters, conversations: number }))
+    const number = freed ?? (await this.#nextNumber())
     const row: ConversationRow = {
       conversation: id,
       number,
@@ -101,10 +99,18 @@ export class Work {
       isUnseen: false,
       welcomes: [],
       isDoubted: false,
+      silentFrom: undefined,
       awaited: [],
     }
     this.put(row)
     return row
+  }
+
+  async #nextNumber(): Promise<number> {
+    const counters = await countersOf(this.store)
+    const number = counters.conversations + 1
+    this.store.put(putCounters({ ...counters, conversations: number }))
+    return number
   }
 
   async state(id: ConversationId): Promise<ConversationState | undefined> {
@@ -153,7 +159,8 @@ export class Work {
     const key = historyKey(row, row.base + sequence)
     const { conversation, generation } = row
     this.store.put(putRow(historyRow, key, { conversation, generation, sequence, at, entry }))
-    if (isFed && isShown(row)) this.store.put(...(await feeding(this.store, [{ kind: 'history', body: key }])))
+    if (isFed && row.silentFrom === undefined)
+      this.store.put(...(await feeding(this.store, [{ kind: 'history', body: key }])))
     const next = { ...row, newest: Math.max(row.newest, row.base + sequence) }
     this.put(next)
     return next
@@ -182,11 +189,6 @@ export class Work {
   learn(refs: Parameters<Lists['learn']>[1], asker: Asker): Promise<boolean> {
     return this.tools.lists.learn(this.store, refs, asker)
   }
-}
-
-/** A request is silent: what it holds is shown once the user has accepted it. */
-function isShown({ standing }: ConversationRow): boolean {
-  return standing.kind !== 'request'
 }
 
 /** The key of a place in the history of a conversation. */

@@ -56,7 +56,9 @@ export class Ledger {
   floor = 0
   sequence = 0
   #committed = 0
-  roster: DeviceId[]
+  #roster: readonly DeviceId[] = []
+  /** Whose device each was when it came: its account has its place also when the device is off its list. */
+  readonly #owners = new Map<string, AccountId>()
   readonly #pair: readonly AccountId[]
   /** Accounts of the roster that a re-creation asked for, until the first commit. */
   #expected: AccountId[] = []
@@ -81,9 +83,25 @@ export class Ledger {
     this.conversation = conversation
     this.kind = kind
     this.creator = account
-    this.roster = [device]
     this.#pair = pair
     this.#ownerOf = ownerOf
+    this.roster = [device]
+  }
+
+  get roster(): readonly DeviceId[] {
+    return this.#roster
+  }
+
+  set roster(devices: readonly DeviceId[]) {
+    this.#roster = [...devices]
+    for (const device of devices) {
+      const owner = this.#ownerOf(device)
+      if (owner !== undefined) this.#owners.set(toBase64url(device), owner)
+    }
+  }
+
+  #accountOf(device: DeviceId): AccountId | undefined {
+    return this.#ownerOf(device) ?? this.#owners.get(toBase64url(device))
   }
 
   /** The same, going its own way from here on: what a server does that leads its members apart. */
@@ -97,7 +115,8 @@ export class Ledger {
     other.floor = this.floor
     other.sequence = this.sequence
     other.#committed = this.#committed
-    other.roster = [...this.roster]
+    other.roster = this.roster
+    for (const [device, owner] of this.#owners) other.#owners.set(device, owner)
     other.#expected = [...this.#expected]
     for (const account of this.left) other.left.add(account)
     other.#groupInfo = this.#groupInfo
@@ -174,7 +193,7 @@ export class Ledger {
     const added = roster.filter((each) => !this.isOnRoster(each))
     if (this.roster.some((each) => !roster.some((other) => same(each, other)))) this.floor = epoch + 1
     this.epoch += 1
-    this.roster = [...roster]
+    this.roster = roster
     this.#expected = []
     this.#groupInfo = groupInfo
     this.#tree = tree
@@ -258,11 +277,11 @@ export class Ledger {
   }
 
   #audience(): DeviceId[] {
-    return this.roster.filter((device) => !this.left.has(toBase64url(this.#ownerOf(device) ?? device)))
+    return this.roster.filter((device) => !this.left.has(toBase64url(this.#accountOf(device) ?? device)))
   }
 
   #accountsHere(): AccountId[] {
-    const owners = this.roster.map((device) => this.#ownerOf(device)).filter((owner) => owner !== undefined)
+    const owners = this.roster.map((device) => this.#accountOf(device)).filter((owner) => owner !== undefined)
     return owners.filter((owner, i) => owners.findIndex((each) => same(each, owner)) === i)
   }
 
@@ -279,7 +298,7 @@ export class Ledger {
     const isFine = isRejoin
       ? added.length === 1 &&
         removed.length <= 1 &&
-        removed.every((each) => same(this.#ownerOf(each) ?? account, account))
+        removed.every((each) => same(this.#accountOf(each) ?? each, account))
       : added.length === 0 || removed.length === 0
     if (!isFine) throw notPermitted('it adds and takes off')
     for (const each of added) {

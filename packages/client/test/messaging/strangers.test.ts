@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { decode, encode } from '@messageu/protocol'
 import { DeliveredCommit } from '@messageu/protocol/v3'
 import { Client } from '../../src/messaging/client.ts'
+import type { Known } from '../../src/messaging/finding.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
@@ -103,4 +104,89 @@ describe('I1: what was said in a request is shown, whichever way it was accepted
     await world.pass(1_000)
     assert.deepEqual(tablet.heard.toSorted(), ['come in', 'may I?'])
   })
+
+  test('when it was over before: by whoever was removed from a group while it was a request', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, bob] = await world.people('mallory', 'bob')
+    await world.group(mallory, 'party', bob)
+    await mallory.say('#party', 'come in')
+    await world.over(mallory.client.removePeople('#party', ['bob'], { signal: never }))
+    await still()
+    assert.deepEqual(bob.kinds('change'), [], 'it is as silent as it was')
+    const [over] = await Array.fromAsync(groupsOf(bob.client))
+    assert.equal(over?.standing, 'withdrawn')
+    await world.over(bob.client.judge('mallory', 'accept', { signal: never }))
+    await still()
+    assert.deepEqual(bob.heard, ['come in'])
+    assert.deepEqual(
+      bob.shown.flatMap((each) => (each.kind === 'change' ? [each.by.name, each.change] : [])),
+      ['mallory', 'remove'],
+    )
+    const [after] = await Array.fromAsync(groupsOf(bob.client))
+    assert.equal(after?.standing, 'removed')
+  })
+
+  test('when it was over and begun again: all of it, once', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, bob] = await world.people('mallory', 'bob')
+    await world.group(mallory, 'party', bob)
+    await mallory.say('#party', 'come in')
+    await world.over(mallory.client.removePeople('#party', ['bob'], { signal: never }))
+    await world.over(mallory.client.addPeople('#party', ['bob'], { signal: never }))
+    await mallory.say('#party', 'come back')
+    await world.over(bob.client.judge('mallory', 'accept', { signal: never }))
+    await still()
+    assert.deepEqual(bob.heard, ['come in', 'come back'])
+    assert.equal(bob.told('request').length, 1)
+  })
+
+  test('by somebody accepted who brings this device in again', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, bob, carol] = await world.people('mallory', 'bob', 'carol')
+    await world.acquaint(bob, carol)
+    await world.group(mallory, 'party', bob)
+    await world.over(mallory.client.addPeople('#party', ['carol'], { signal: never }))
+    await world.over(carol.client.judge('mallory', 'accept', { signal: never }))
+    await world.over(mallory.client.appoint('#party', ['mallory', 'carol'], { signal: never }))
+    await mallory.say('#party', 'come in')
+    await world.over(mallory.client.removePeople('#party', ['bob'], { signal: never }))
+    assert.deepEqual(bob.heard, [])
+    await world.over(carol.client.addPeople('#party', ['bob'], { signal: never }))
+    await still()
+    assert.deepEqual(bob.heard, ['come in'])
+  })
+
+  test('and what was shown before a stranger brought this device in again is shown no second time', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, mallory] = await world.people('alice', 'bob', 'mallory')
+    await world.acquaint(alice, bob, mallory)
+    await world.over(bob.client.judge('mallory', 'unblock', { signal: never }))
+    await world.group(alice, 'team', bob, mallory)
+    await world.over(alice.client.appoint('#team', ['alice', 'mallory'], { signal: never }))
+    await alice.say('#team', 'hello')
+    await world.over(alice.client.removePeople('#team', ['bob'], { signal: never }))
+    await world.over(mallory.client.addPeople('#team', ['bob'], { signal: never }))
+    await mallory.say('#team', 'back again')
+    assert.deepEqual(bob.heard, ['hello'])
+    await world.over(bob.client.judge('mallory', 'accept', { signal: never }))
+    await still()
+    assert.deepEqual(bob.heard, ['hello', 'back again'])
+  })
+
+  test('and whoever refuses reads nothing of it, and leaves nothing that is over', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, bob] = await world.people('mallory', 'bob')
+    await world.group(mallory, 'party', bob)
+    await mallory.say('#party', 'come in')
+    await world.over(mallory.client.removePeople('#party', ['bob'], { signal: never }))
+    await world.over(bob.client.judge('mallory', 'refuse', { signal: never }))
+    await still()
+    assert.deepEqual(bob.heard, [])
+    const [party] = await Array.fromAsync(groupsOf(bob.client))
+    assert.equal(party?.standing, 'left')
+  })
 })
+
+async function* groupsOf(client: Client): AsyncGenerator<Known> {
+  for await (const known of client.conversations()) if (known.kind === 'group') yield known
+}
