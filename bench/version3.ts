@@ -136,7 +136,7 @@ async function* latency(): AsyncGenerator<Figure> {
   await sessions.ask('read', 'pair')
   const shares: number[] = []
   const ack = async (): Promise<number> => {
-    const times = await sessions.ask('pingPong', { rooms: 'pair', count: 4000, bytes: bodyBytes })
+    const times = await sessions.ask('pingPong', { rooms: 'pair', count: 10_000, bytes: bodyBytes })
     shares.push((times.delivery - times.ack) / times.ack)
     return times.ack
   }
@@ -221,7 +221,7 @@ async function* scale(): AsyncGenerator<Figure> {
   const costIn = (rooms: string) => async (): Promise<number> => {
     await sessions.ask('wake', rooms) // what waited is asked for from its front, what is sent now comes behind it
     const before = server.cpuUs()
-    const { count } = await sessions.ask('exchange', { rooms, count: 4000, bytes: bodyBytes })
+    const { count } = await sessions.ask('exchange', { rooms, count: 10_000, bytes: bodyBytes })
     const spent = (server.cpuUs() - before) / count
     await sessions.ask('sleep', rooms)
     return spent
