@@ -61,7 +61,7 @@ export class LetterRun {
     const content = run.add(number, id, contentBytes)
     const { bytes } = run
     const lengthBytes = 4
-    bytes.set(body.subarray(body.length - sealedBytes - lengthBytes), content + at.length)
+    Buffer.prototype.copy.call(body, bytes, content + at.length, body.length - sealedBytes - lengthBytes)
     writeU32(bytes, content, generation)
     bytes[content + at.kind] = deliveryKinds.application
     writeU64(bytes, content + contentBytes - senderBytes, this.sender)
