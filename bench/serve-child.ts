@@ -16,6 +16,15 @@ import { loopDelayMeter } from './measure.ts'
 let folder = ''
 const accountsPerStep = 500
 
+let pool = Buffer.alloc(0)
+/** Random bytes from a pool: a call for each key takes longer than to store it. */
+function random(count: number): Buffer {
+  if (pool.length < count) pool = randomBytes(2 ** 16)
+  const taken = pool.subarray(0, count)
+  pool = pool.subarray(count)
+  return taken
+}
+
 export const tasks = {
   async open({ folder: data, flags }: { folder: string; flags: Readonly<Record<string, string>> }) {
     folder = data
@@ -33,10 +42,15 @@ export const tasks = {
   /** Writes what so many accounts would leave in the tables, before the server is opened. Nobody can use them. */
   async fillAccounts({ folder: data, count }: { folder: string; count: number }): Promise<void> {
     await using storage = await openSqlite({ folder: data, nowMs: Date.now, diskReserveShare: 0 })
+    let before: Promise<unknown> = Promise.resolve()
     for (let first = 0; first < count; first += accountsPerStep) {
-      const batch = Array.from({ length: Math.min(accountsPerStep, count - first) }, (_, i) => accountOf(first + i))
-      await storage.archive.step({ objects: batch.flat() })
+      const batch = Array.from({ length: Math.min(accountsPerStep, count - first) }, (_, i) =>
+        accountOf(first + i, count),
+      )
+      await before // the next ones are made while these are stored
+      before = storage.archive.step({ objects: batch.flat() })
     }
+    await before
   },
 
   loopDelay: loopDelayMeter(),
@@ -54,28 +68,37 @@ export const tasks = {
   },
 }
 
-/** Objects of the kinds and sizes that an account with one device consists of. */
-function accountOf(index: number): ObjectChange[] {
-  const account = randomBytes(32)
-  const device = randomBytes(16)
+/**
+ * Objects of the kinds and sizes that an account with one device consists of. Keys grow with the index: a million that
+ * come in any order touch a page each, and make a hundred gigabytes of writes.
+ */
+function accountOf(index: number, count: number): ObjectChange[] {
+  const account = spread(random(32), index / count)
+  const device = spread(random(16), index / count)
   const number = Buffer.alloc(8)
   number.writeBigUInt64BE(BigInt(10_000_000 + index))
-  const name = Buffer.from(`filled${index}`)
+  const name = Buffer.from(`filled${String(index).padStart(7, '0')}`)
   const object = (kind: ObjectKind, key: Uint8Array, value: Uint8Array): ObjectChange => ({ kind, key, value })
   return [
     object('account', account, accountRecord(account as Uint8Array as AccountId, 10_000_000 + index, name.toString())), // an id
     object('accountNumber', number, account),
-    object('listEntry', Buffer.concat([account, Buffer.from([0, 0, 0, 1])]), randomBytes(450)),
+    object('listEntry', Buffer.concat([account, Buffer.from([0, 0, 0, 1])]), random(450)),
     object('name', name, account),
     object('nameOrder', name, account),
-    object('device', device, randomBytes(41)),
+    object('device', device, random(41)),
     object('deviceNumber', number, device),
   ]
 }
 
+/** A key that begins where such a share of all random ones lies below it. */
+function spread(key: Buffer, share: number): Buffer {
+  key.writeUInt32BE(Math.floor(share * 2 ** 32))
+  return key
+}
+
 /** An account as it is kept; its keys are nobody's, and it has no device. */
 function accountRecord(id: AccountId, number: number, name: string): Uint8Array {
-  const key = (): PublicKey => decode(PublicKey, randomBytes(32))
+  const key = (): PublicKey => decode(PublicKey, random(32))
   const list = {
     account: id,
     name: name as AccountName, // it has the form of one
@@ -83,7 +106,7 @@ function accountRecord(id: AccountId, number: number, name: string): Uint8Array 
     accountKey: key(),
     managerKey: key(),
     version: 1,
-    hash: decode(Hash, randomBytes(32)),
+    hash: decode(Hash, random(32)),
     devices: [],
     formerDevices: [],
     managerEntries: 0,
@@ -99,7 +122,7 @@ function accountRecord(id: AccountId, number: number, name: string): Uint8Array 
     isDisabled: false,
     quotaBytes: 2 ** 30,
     createdAt: 0,
-    ownDevices: decode(ConversationId, randomBytes(32)),
+    ownDevices: decode(ConversationId, random(32)),
   })
 }
 

@@ -197,7 +197,8 @@ class Peer {
   /** A message of so many sends, each with its own request, number and id; the first request's number. */
   postSends(template: SendTemplate, count: number): number {
     const first = this.#request + 1
-    this.#wire?.write(template.message(count, first, this.#number + 1))
+    const wire = this.#wire
+    wire?.write(template.message(count, first, this.#number + 1, wire.isAllTaken))
     this.#request += count
     this.#number += count
     return first
@@ -226,7 +227,8 @@ class Peer {
 /** Sends of the same bytes into one conversation, made beforehand: what differs is written over. */
 class SendTemplate {
   readonly #frame: Buffer
-  readonly #id = randomBytes(16)
+  /** Messages that were written, by the number of their sends. */
+  readonly #written = new Map<number, { readonly bytes: Buffer; readonly from: number }>()
 
   constructor({ conversation, epoch }: Room, sealed: Uint8Array) {
     const id = random<SendId>(16)
@@ -234,18 +236,29 @@ class SendTemplate {
     this.#frame = Buffer.from(writeFrame({ code: operations.send.code, request: 1, body }))
   }
 
-  /** One WebSocket message. The ids differ from each other by the number of the send, and from other templates' by chance. */
-  message(count: number, request: number, number: number): Buffer {
+  /**
+   * One WebSocket message. The ids differ from each other by the number of the send, and from other templates' by chance.
+   * Once the system has taken all that was written, its buffers are written again.
+   */
+  message(count: number, request: number, number: number, isAllTaken: boolean): Buffer {
     const { length } = this.#frame
-    const { bytes, from } = newMessage(count * length)
+    const written = isAllTaken ? this.#written.get(count) : undefined
+    const { bytes, from } = written ?? this.#newMessage(count)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     for (let i = 0; i < count; i++) {
       const at = from + i * length
-      bytes.set(this.#frame, at)
-      bytes.writeUInt32LE(request + i, at + fieldsAt.request)
-      bytes.set(this.#id, at + fieldsAt.id)
-      for (const field of [fieldsAt.id, fieldsAt.number]) bytes.writeUInt32LE(number + i, at + field)
+      view.setUint32(at + fieldsAt.request, request + i, true)
+      view.setUint32(at + fieldsAt.id, number + i, true)
+      view.setUint32(at + fieldsAt.number, number + i, true)
     }
     return bytes
+  }
+
+  #newMessage(count: number): { readonly bytes: Buffer; readonly from: number } {
+    const message = newMessage(count * this.#frame.length)
+    for (let i = 0; i < count; i++) message.bytes.set(this.#frame, message.from + i * this.#frame.length)
+    this.#written.set(count, message)
+    return message
   }
 }
 

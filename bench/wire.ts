@@ -73,6 +73,11 @@ export class Wire {
     this.#socket.write(message)
   }
 
+  /** Whether the system has taken whatever was written. */
+  get isAllTaken(): boolean {
+    return this.#socket.writableLength === 0
+  }
+
   stopReading(): void {
     this.#socket.pause()
   }

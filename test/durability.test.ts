@@ -123,3 +123,34 @@ test(
     await oracle.judge()
   },
 )
+
+test(
+  'K04 when the log cannot be synced into the database the server ends, and what it had accepted is there',
+  needsStrace,
+  async () => {
+    await using temporary = await temporaryFolder()
+    const folder = temporary.of('data')
+    const oracle = new Oracle()
+    {
+      await using server = await ServerProcess.start({ folder }) // whatever a first start syncs is synced
+      oracle.meet(server.address)
+      await oracle.register('alice')
+    }
+    {
+      const tracing = { calls: ['fsync', 'fdatasync'], paths: [path.join(folder, 'server.db')], inject: 'error=EIO' }
+      await using server = await ServerProcess.start({ folder, tracing })
+      oracle.meet(server.address)
+      const batch = () => Promise.all(Array.from({ length: 8 }, () => oracle.send('alice', 'alice', 60_000)))
+      let outcomes = await batch()
+      for (let i = 0; i < 60 && outcomes.every((outcome) => outcome === 'accepted'); i++) outcomes = await batch()
+      assert(outcomes.includes('unknown'), 'the log grew long enough')
+      assert.deepEqual(await server.exited, { code: 1, signal: null })
+      assert.match(server.run.out, /"event":"error","code":"cannot-store"/)
+    }
+    const doctor = await run(['admin', 'doctor', '--data', folder])
+    assert.equal(doctor.exit.code, 0, doctor.out + doctor.err)
+    await using server = await ServerProcess.start({ folder })
+    oracle.meet(server.address)
+    await oracle.judge()
+  },
+)

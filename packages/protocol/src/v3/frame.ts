@@ -16,7 +16,8 @@ export interface Frame {
 /** The frames of one WebSocket message: at least one, with nothing between or behind them. Throws `malformed`. §2.1 */
 export function readFrames(message: Uint8Array): Frame[] {
   if (message.length > limits.frameBytesMax) throw malformed(`${message.length} bytes in one message`)
-  const view = new DataView(message.buffer, message.byteOffset, message.byteLength)
+  const { buffer, byteOffset } = message
+  const view = new DataView(buffer, byteOffset, message.byteLength)
   const frames: Frame[] = []
   let at = 0
   do {
@@ -25,7 +26,7 @@ export function readFrames(message: Uint8Array): Frame[] {
     const length = view.getUint32(at, true)
     if (length < frameHeadBytes || length > message.length - at) throw malformed(`a frame of ${length} bytes`)
     // not `subarray`, which is slow in a Node Buffer and makes another one
-    const body = new Uint8Array(message.buffer, message.byteOffset + at + frameHeadBytes, length - frameHeadBytes)
+    const body = new Uint8Array(buffer, byteOffset + at + frameHeadBytes, length - frameHeadBytes)
     frames.push({ code: view.getUint8(at + 4), request: view.getUint32(at + 5, true), body })
     at += length
   } while (at < message.length)

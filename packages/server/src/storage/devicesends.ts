@@ -196,7 +196,8 @@ export class DeviceSends implements Sends {
 
   #settled(number: number): void {
     this.#underWay -= 1
-    this.#aside.delete(number)
+    if (this.#aside.size > 0) this.#aside.delete(number)
+    if (this.#waiting.size === 0) return // as nearly always
     for (const resolve of this.#waiting.get(number) ?? []) resolve()
     this.#waiting.delete(number)
   }

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict'
+import { crc32 } from 'node:zlib'
 import { ProtocolError } from '@messageu/protocol'
 import type { SendId } from '@messageu/protocol/v3'
 import {
@@ -227,7 +229,11 @@ class DeviceSends implements Sends {
 }
 
 function messagesOf({ messages = [], run }: Step): readonly BoxMessage[] {
-  return run === undefined ? messages : [...messages, ...run.numbers.map((_, i) => run.message(i))]
+  if (run === undefined) return messages
+  const sent = run.numbers.map((_, i) => run.message(i))
+  for (const [i, { content }] of sent.entries())
+    assert.equal(run.crcOf(i), crc32(content), 'a row gets its digest by it')
+  return [...messages, ...sent]
 }
 
 const keyOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { tellsOfDamage } from './damage.ts'
-import { messageIdInHead, messageIdOf } from './records.ts'
+import { contentBytesInHead, messageIdInHead, messageIdOf, sealedHeadBytes } from './records.ts'
 
 /** Where a message's content lies when it is not behind its head. */
 export interface ContentRow {
@@ -29,6 +29,52 @@ interface MessageRow {
 
 /** Reads stored forms by position. The doctor uses it as well, on a connection of its own. */
 export function messageReader(database: DatabaseSync): (positions: Float64Array) => StoredForms {
+  const together = formsTogether(database)
+  const oneByOne = formsOneByOne(database)
+  return (positions) => together(positions) ?? oneByOne(positions)
+}
+
+/**
+ * All of them by one statement, a quarter of what it costs to ask for each. Undefined unless every one is there, whole,
+ * and not a file.
+ */
+function formsTogether(database: DatabaseSync): (positions: Float64Array) => StoredForms | undefined {
+  // a blob is concatenated byte for byte, as the digests show; an IN visits rows by position
+  const rows = database.prepare(`
+    SELECT CAST(group_concat(sealed, '') AS BLOB) AS sealed, group_concat(digest) AS digests, count(content) AS contents
+    FROM messages WHERE position IN (SELECT value FROM json_each(?))`)
+
+  return (positions) => {
+    const found = undefinedIfDamaged(() => rows.get(`[${positions.join()}]`) as RowsTogether | undefined)
+    if (found === undefined || !(found.sealed instanceof Uint8Array) || found.contents > 0) return undefined
+    const { sealed } = found
+    const view = new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength)
+    const digests = found.digests.split(',')
+    if (digests.length !== positions.length) return undefined
+    const lengths = new Uint32Array(positions.length)
+    let at = 0
+    for (let i = 0; i < positions.length; i++) {
+      if (at + sealedHeadBytes > sealed.length) return undefined
+      const length = sealedHeadBytes + contentBytesInHead(view, at)
+      const form = sealed.subarray(at, at + length)
+      if (form.length !== length) return undefined
+      const row = { sealed: form, digest: Number(digests[i]) }
+      if (!isWhole(row, positions[i] as number)) return undefined // within its bounds
+      lengths[i] = length
+      at += length
+    }
+    return at === sealed.length ? { sealed, lengths, contents: new Map(), damaged: [] } : undefined
+  }
+}
+
+interface RowsTogether {
+  /** Null if there is none. */
+  readonly sealed: Uint8Array | null
+  readonly digests: string
+  readonly contents: number
+}
+
+function formsOneByOne(database: DatabaseSync): (positions: Float64Array) => StoredForms {
   const message = database.prepare('SELECT sealed, digest, content FROM messages WHERE position = ?')
   const content = database.prepare(
     'SELECT id, bytes, content_digest AS digest FROM contents WHERE id = ? AND position = ?',
@@ -51,7 +97,7 @@ export function messageReader(database: DatabaseSync): (positions: Float64Array)
 
     for (let i = 0; i < positions.length; i++) {
       const position = positions[i] as number // within its bounds
-      const sealed = undefinedIfDamaged(read, position, i)
+      const sealed = undefinedIfDamaged(() => read(position, i))
       if (sealed === undefined) damaged.push(position)
       found.push(sealed ?? nothing)
       bytes += sealed?.length ?? 0
@@ -72,17 +118,13 @@ export function messageReader(database: DatabaseSync): (positions: Float64Array)
 const nothing = new Uint8Array(0)
 
 /** The digest covers the bytes; that they belong to this position stands in their head. */
-function isWhole({ sealed, digest }: MessageRow, position: number): boolean {
+function isWhole({ sealed, digest }: Pick<MessageRow, 'sealed' | 'digest'>, position: number): boolean {
   return sealed instanceof Uint8Array && crc32(sealed) === digest && messageIdInHead(sealed) === messageIdOf(position)
 }
 
-function undefinedIfDamaged<T>(
-  read: (position: number, index: number) => T | undefined,
-  position: number,
-  index: number,
-): T | undefined {
+function undefinedIfDamaged<T>(read: () => T | undefined): T | undefined {
   try {
-    return read(position, index)
+    return read()
   } catch (error) {
     if (tellsOfDamage(error)) return undefined
     throw error

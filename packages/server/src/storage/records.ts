@@ -45,6 +45,11 @@ export function messageIdInHead(sealed: Uint8Array): number {
   return new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength).getUint32(16, true)
 }
 
+/** Bytes of the content, as they stand in the head of a sealed message that begins at `from`. */
+export function contentBytesInHead(view: DataView, from: number): number {
+  return view.getUint32(from + 21, true)
+}
+
 /** The position after `position`; one whose message id would be 0 is skipped. */
 export function positionAfter(position: number): number {
   return messageIdOf(position + 1) === 0 ? position + 2 : position + 1

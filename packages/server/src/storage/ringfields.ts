@@ -1,3 +1,4 @@
+import { crcOfFew } from './crc.ts'
 import { copyInto, type RingConsumer, type RingProducer } from './ring.ts'
 
 /** Writes the fields of a record one after the other, little-endian. */
@@ -75,6 +76,11 @@ export class FieldReader {
 
   skip(bytes: number): void {
     this.#at += bytes
+  }
+
+  /** The CRC-32 of the next few bytes, without moving on. */
+  crcAhead(bytes: number): number {
+    return crcOfFew(this.#view, this.#at, bytes)
   }
 
   /** An unsigned 32-bit number `ahead` bytes from here, without moving on. */

@@ -4,18 +4,19 @@ import type { SendFields } from './devicesends.ts'
 import { archiveType, liesInFile, sealedHeadBytes } from './records.ts'
 
 /**
- * Where the fields of an entry stand: the length of its sealed form 4, number 8, digest 8; then the sealed form, which is
- * id 16, low half of the position 4, type 1, content size 4, content.
+ * Where the fields of an entry stand: the length of its sealed form 4, number 8, CRC-32 of the content 4, digest 8; then
+ * the sealed form, which is id 16, low half of the position 4, type 1, content size 4, content.
  */
 export const entryAt = {
   length: 0,
   number: 4,
-  digest: 12,
-  sealed: 20,
-  position: 36,
-  type: 40,
-  size: 41,
-  content: 45,
+  crc: 12,
+  digest: 16,
+  sealed: 24,
+  position: 40,
+  type: 44,
+  size: 45,
+  content: 49,
 } as const
 
 /** Runs lie in one buffer behind each other: one of its own for each costs more than all else about it. */
@@ -72,7 +73,7 @@ export class SentRun {
     return this.#slab === slab && this.#end === slabUsed && slabUsed + entryAt.content + contentBytes <= slabBytes
   }
 
-  /** Returns where in `bytes` its content goes, and who adds it sees to that and to the digest. */
+  /** Returns where in `bytes` its content goes, and who adds it sees to that and to the digests. */
   add(number: number, id: Uint8Array, contentBytes: number): number {
     const { bytes, view } = this.#slab
     const entry = this.#end
@@ -87,11 +88,13 @@ export class SentRun {
     return entry + entryAt.content
   }
 
-  /** The two halves of the digest of what was added last. */
-  digest(low: number, high: number): void {
+  /** The two halves of the digest of what was added last, and the CRC-32 of its content as it is stored. */
+  digest(low: number, high: number, crc: number): void {
+    const { view } = this.#slab
     const entry = this.entries.at(-1) as number // something was added
-    this.#slab.view.setUint32(entry + entryAt.digest, low, true)
-    this.#slab.view.setUint32(entry + entryAt.digest + 4, high, true)
+    view.setUint32(entry + entryAt.digest, low, true)
+    view.setUint32(entry + entryAt.digest + 4, high, true)
+    view.setUint32(entry + entryAt.crc, crc, true)
   }
 
   /** Of which the run is a part. */
@@ -116,6 +119,11 @@ export class SentRun {
 
   contentBytes(index: number): number {
     return this.#slab.view.getUint32((this.entries[index] as number) + entryAt.size, true) // within its bounds
+  }
+
+  /** The CRC-32 of a content. */
+  crcOf(index: number): number {
+    return this.#slab.view.getUint32((this.entries[index] as number) + entryAt.crc, true) // within its bounds
   }
 
   /** One of them, for whoever wants them one by one. Its bytes are views. */

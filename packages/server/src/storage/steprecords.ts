@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { type BoxMessage, type ObjectChange, objectKinds, type Step } from '../archive.ts'
 import type { StoredContent } from '../storage.ts'
+import { crcOfBoth } from './crc.ts'
 import { type SentNumbers, sentDigestBytes } from './deeds.ts'
 import { archiveType, type MessageFields, messageIdOf, positionAfter, sealedHeadBytes } from './records.ts'
 import { type RingConsumer, type RingProducer, recordHeadBytes } from './ring.ts'
@@ -207,10 +208,12 @@ function readRun(fields: FieldReader, count: number, first: number, at: number, 
   for (let i = 0; i < count; i++) {
     const bytes = fields.u32()
     const number = fields.f64()
+    const contentCrc = fields.u32()
     rows.sent({ device, number, conversation, sequence: sequence + i, position, at }, fields.at)
     fields.skip(sentDigestBytes)
+    const digest = crcOfBoth(fields.crcAhead(sealedHeadBytes), contentCrc, bytes - sealedHeadBytes)
     const sealed = fields.bytes(bytes)
-    rows.message({ position, at, recipient, digest: crc32(sealed), content: undefined, sealed, bytes })
+    rows.message({ position, at, recipient, digest, content: undefined, sealed, bytes })
     position = positionAfter(position)
   }
 }

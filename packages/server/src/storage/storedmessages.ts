@@ -12,6 +12,11 @@ const idBytes = 16
 const positionsPerRead = 256
 const bytesPerRead = 2 ** 20
 
+/** What is not young, and where among all that is read it stands. */
+interface Cold extends Waiting {
+  readonly index: number
+}
+
 /** Messages of version 3 read back: young ones from the ring, others from the database, large contents from files. */
 export class StoredMessages {
   readonly #young: YoungMessages
@@ -25,26 +30,34 @@ export class StoredMessages {
   }
 
   async read(waiting: readonly Waiting[]): Promise<(StoredMessage | undefined)[]> {
+    const read: (StoredMessage | undefined)[] = []
+    const cold: Cold[] = []
     // copied before anything is waited for: the ring goes on
-    const young = waiting.map(({ position, bytes }) => opened(position, this.#young.get(position, bytes)))
-    const cold = waiting.filter((_, i) => young[i] === undefined)
-    if (cold.length === 0) return young
-    const found = new Map<number, StoredMessage | undefined>()
-    for (const run of runsOf(cold)) await this.#readRun(run, found)
-    return waiting.map(({ position }, i) => young[i] ?? found.get(position))
+    for (let i = 0; i < waiting.length; i++) {
+      const { position, bytes } = waiting[i] as Waiting // within its bounds
+      const sealed = this.#young.get(position, bytes)
+      if (sealed === undefined) cold.push({ index: i, position, bytes })
+      read.push(sealed && opened(position, sealed, 0, bytes))
+    }
+    if (cold.length > 0) for (const run of runsOf(cold)) await this.#readRun(run, read)
+    return read
   }
 
-  async #readRun(run: readonly Waiting[], found: Map<number, StoredMessage | undefined>): Promise<void> {
-    const { sealed, lengths, contents } = await this.#reader.read(Float64Array.from(run, ({ position }) => position))
+  async #readRun(run: readonly Cold[], read: (StoredMessage | undefined)[]): Promise<void> {
+    const positions = new Float64Array(run.length)
+    for (let i = 0; i < run.length; i++) positions[i] = (run[i] as Cold).position // within its bounds
+    const { sealed, lengths, contents } = await this.#reader.read(positions)
     let at = 0
-    for (const [i, { position, bytes }] of run.entries()) {
-      const length = lengths[i] as number // of each that was asked for
-      const form = sealed.subarray(at, at + length)
-      at += length
+    for (let i = 0; i < run.length; i++) {
+      const { index, position, bytes } = run[i] as Cold // within its bounds
+      const from = at
+      at += lengths[i] as number // of each that was asked for
       const content = contents.get(i)
-      if (length + (content?.bytes ?? 0) !== bytes) continue // missing, damaged, or of another size
-      if (content === undefined) found.set(position, opened(position, form))
-      else found.set(position, await this.#withContent(position, form, content))
+      if (at - from + (content?.bytes ?? 0) !== bytes) continue // missing, damaged, or of another size
+      read[index] =
+        content === undefined
+          ? opened(position, sealed, from, at)
+          : await this.#withContent(position, sealed.subarray(from, at), content)
     }
   }
 
@@ -61,21 +74,21 @@ export class StoredMessages {
       if (error instanceof DamagedStorage) return undefined
       throw error
     }
-    return { position, id: idIn(head), content: whole }
+    return { ...opened(position, head, 0, head.length), content: whole }
   }
 }
 
-function opened(position: number, sealed: Uint8Array | undefined): StoredMessage | undefined {
-  return sealed && { position, id: idIn(sealed), content: sealed.subarray(sealedHeadBytes) }
+/** What is sealed between two places, as views of the same bytes. */
+function opened(position: number, sealed: Uint8Array, from: number, to: number): StoredMessage {
+  const id = sealed.subarray(from, from + idBytes) as SendId // as many bytes as an id has
+  return { position, id, content: sealed.subarray(from + sealedHeadBytes, to) }
 }
 
-const idIn = (sealed: Uint8Array): SendId => sealed.subarray(0, idBytes) as SendId // as many bytes as an id has
-
 /** Parts that are small enough to be read in one go. */
-function* runsOf(waiting: readonly Waiting[]): Generator<Waiting[]> {
-  let run: Waiting[] = []
+function* runsOf(cold: readonly Cold[]): Generator<Cold[]> {
+  let run: Cold[] = []
   let runBytes = 0
-  for (const message of waiting) {
+  for (const message of cold) {
     const bytes = liesInFile(message.bytes) ? sealedHeadBytes : message.bytes
     if (run.length === positionsPerRead || (run.length > 0 && runBytes + bytes > bytesPerRead)) {
       yield run

@@ -2,10 +2,11 @@ import { setImmediate } from 'node:timers/promises'
 import { type ConversationId, limits, RefusedError } from '@messageu/protocol/v3'
 import type { Archive } from '../archive.ts'
 import { boxOf } from './boxes.ts'
-import { mayRead, type Place } from './conversation.ts'
+import { type ConversationState, mayRead, type Place } from './conversation.ts'
 import type { Ledgers } from './ledgers.ts'
 import type { LetterRun } from './letterrun.ts'
-import { Letter } from './letters.ts'
+import { applicationSenderIn, type Letter, sequenceIn } from './letters.ts'
+import { framesOf, type LetterBack, sealedBytesOf } from './lettersback.ts'
 import { type Found, Mailbox } from './mailbox.ts'
 import { Outbound } from './outbound.ts'
 import type { Deliveries, Device, Session } from './services.ts'
@@ -201,7 +202,8 @@ export class ServerDeliveries implements Deliveries {
           outbound.isBlocked = isFull(session)
           if (outbound.isBlocked) break
         }
-        for (const taken of await this.#take(outbound, mailbox)) if (session.isOpen) push(outbound, taken.letter, taken)
+        const letters = await this.#take(outbound, mailbox)
+        if (session.isOpen) pushBack(outbound, letters)
       }
     } finally {
       outbound.isReading = false
@@ -210,7 +212,7 @@ export class ServerDeliveries implements Deliveries {
   }
 
   /** The next messages, in order: as many as there is credit for. What is not for the device is passed over. */
-  async #take({ credit, session }: Outbound, mailbox: Mailbox): Promise<Taken[]> {
+  async #take({ credit, session }: Outbound, mailbox: Mailbox): Promise<LetterBack[]> {
     const found: Found[] = []
     const messagesMax = Math.min(credit.messages, messagesPerRead)
     const bytesMax = Math.min(credit.bytes, bytesPerRead)
@@ -222,15 +224,16 @@ export class ServerDeliveries implements Deliveries {
       found.push(next)
     }
     const stored = await this.#parts.archive.read(found.map(({ waiting }) => waiting))
-    const taken: Taken[] = []
-    for (const [i, { waiting, conversation }] of found.entries()) {
+    const taken: LetterBack[] = []
+    let known: { readonly id: ConversationId | undefined; readonly state: ConversationState | undefined } | undefined
+    for (let i = 0; i < found.length; i++) {
+      const { waiting, conversation: id } = found[i] as Found // within its bounds
       const content = stored[i]?.content
       if (content === undefined) continue // damaged: `explain` tells that it is lost
-      if (conversation !== undefined && this.#parts.shelf.peek(conversation) === undefined)
-        await this.#parts.shelf.find(conversation)
-      const letter = this.#letterOf(content, waiting.position, { conversation, device: session.device })
-      if (letter !== undefined) taken.push({ letter, position: waiting.position, conversation })
-      else if (conversation !== undefined) this.#parts.trimming.note(conversation, session.device.number)
+      if (known === undefined || known.id !== id) known = { id, state: id && (await this.#stateOf(id)) }
+      const letter = { position: waiting.position, conversation: id, content }
+      if (mayTake(session.device, letter, known.state)) taken.push(letter)
+      else if (id !== undefined) this.#parts.trimming.note(id, session.device.number)
     }
     return taken
   }
@@ -247,17 +250,9 @@ export class ServerDeliveries implements Deliveries {
     }
   }
 
-  /** The conversation must be in memory. Undefined for what the device may not read. */
-  #letterOf(
-    content: Uint8Array,
-    position: number,
-    { conversation: id, device }: { conversation: ConversationId | undefined; device: Device },
-  ): Letter | undefined {
-    if (id === undefined) return Letter.fromDeviceBox(content, position)
-    const letter = Letter.fromBox(content, id, position)
-    const conversation = this.#parts.shelf.peek(id)
-    if (letter === undefined || conversation === undefined || !isFor(device, letter)) return undefined
-    return mayRead(conversation.state, device.number, letter.sequence) ? letter : undefined
+  async #stateOf(conversation: ConversationId): Promise<ConversationState | undefined> {
+    const { shelf } = this.#parts
+    return (shelf.peek(conversation) ?? (await shelf.find(conversation)))?.state
   }
 
   async #acknowledge(outbound: Outbound): Promise<void> {
@@ -272,12 +267,6 @@ export class ServerDeliveries implements Deliveries {
   }
 }
 
-interface Taken {
-  readonly letter: Letter
-  readonly position: number
-  readonly conversation: ConversationId | undefined
-}
-
 /** What goes out together: one letter or several, beside each other. */
 interface Pushed {
   readonly count: number
@@ -285,9 +274,24 @@ interface Pushed {
   readonly frame: Uint8Array
 }
 
-function push(outbound: Outbound, pushed: Pushed, { position, conversation }: Omit<Taken, 'letter'>): void {
+function push(outbound: Outbound, pushed: Pushed, { position, conversation }: Omit<LetterBack, 'content'>): void {
   outbound.pushed(conversation, position, pushed)
   outbound.session.send(pushed.frame, pushed.count)
+}
+
+function pushBack(outbound: Outbound, letters: readonly LetterBack[]): void {
+  for (const letter of letters)
+    outbound.pushed(letter.conversation, letter.position, { count: 1, sealedBytes: sealedBytesOf(letter) })
+  for (const { frames, count } of framesOf(letters)) outbound.session.send(frames, count)
+}
+
+/** Whether what was read back is for a device. `state` is that of the conversation in whose box it lay, if there is one. */
+function mayTake({ number }: Device, letter: LetterBack, state: ConversationState | undefined): boolean {
+  const { conversation, content } = letter
+  if (sealedBytesOf(letter) < 0) return false
+  if (conversation === undefined) return true
+  if (state === undefined || applicationSenderIn(content) === number) return false
+  return mayRead(state, number, sequenceIn(content) as number) // it is a letter
 }
 
 /** One's own messages do not come back; one's own commits do: they take effect at their place in the sequence. */

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { type ConversationId, deliveryKinds } from '@messageu/protocol/v3'
+import { crcOfBoth, crcOfChanged, crcState } from '../storage/crc.ts'
 import type { SentRun } from '../storage/sentrun.ts'
 import {
   contentBytesOf,
@@ -60,13 +61,16 @@ export class LetterRun {
     const content = run.add(number, id, contentBytes)
     const { bytes } = run
     const lengthBytes = 4
-    bytes.set(body.subarray(body.length - sealedBytes - lengthBytes), content + at.length)
+    Buffer.prototype.copy.call(body, bytes, content + at.length, body.length - sealedBytes - lengthBytes)
     writeU32(bytes, content, generation)
     bytes[content + at.kind] = deliveryKinds.application
     writeU64(bytes, content + contentBytes - senderBytes, this.sender)
     this.#accept(content, epoch, 0) // in the digest, as `Letter.digest` has it
-    run.digest(crc32(new Uint8Array(bytes.buffer, content, contentBytes), this.#conversationDigest), sealedBytes)
+    const crc = crc32(new Uint8Array(bytes.buffer, content, contentBytes))
+    const digest = crcOfBoth(this.#conversationDigest, crc, contentBytes)
     this.#accept(content, sequence, nowMs)
+    const behind = contentBytes - at.kind // of sequence and time
+    run.digest(digest, sealedBytes, crcOfChanged(crc, acceptedChange(epoch, sequence, nowMs), behind))
     this.#sealedBytes += sealedBytes
   }
 
@@ -104,4 +108,11 @@ export class LetterRun {
     writeU64(this.#run.bytes, content + at.sequence, sequence)
     writeU64(this.#run.bytes, content + at.time, nowMs)
   }
+}
+
+/** What it makes of a CRC that sequence and time take the place of the epoch and 0. */
+function acceptedChange(epoch: number, sequence: number, nowMs: number): number {
+  const high = (value: number): number => Math.floor(value / 2 ** 32)
+  const sequenced = crcState(crcState(0, epoch ^ sequence), high(epoch) ^ high(sequence))
+  return crcState(crcState(sequenced, nowMs), high(nowMs))
 }

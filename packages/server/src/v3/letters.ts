@@ -83,24 +83,14 @@ export class Letter {
     return new Letter(slab, from, frameBytes)
   }
 
-  /** Read back from the box of a conversation, whose id it does not repeletterAt. Undefined for what is no letter. */
+  /** Read back from the box of a conversation, whose id it does not repeat. Undefined for what is no letter. */
   static fromBox(content: Uint8Array, conversation: ConversationId, position: number): Letter | undefined {
-    const letter = Letter.#read(content, letterAt.generation, position)
-    if (letter !== undefined) letter.#bytes.set(conversation, letter.#from + letterAt.conversation)
-    return letter
-  }
-
-  /** Read back from the box of a device. */
-  static fromDeviceBox(content: Uint8Array, position: number): Letter | undefined {
-    return Letter.#read(content, letterAt.conversation, position)
-  }
-
-  static #read(content: Uint8Array, from: number, position: number): Letter | undefined {
-    if (content.length < letterAt.sealed - from + senderBytes) return undefined
-    const letter = Letter.#new(from + content.length - senderBytes)
-    letter.#bytes.set(content, letter.#from + from)
+    if (!isLetter(content)) return undefined
+    const letter = Letter.#new(letterAt.generation + content.length - senderBytes)
+    letter.#bytes.set(content, letter.#from + letterAt.generation)
     writeHead(letter.#bytes, letter.#from, letter.#end - letter.#from)
     letter.place(position)
+    letter.#bytes.set(conversation, letter.#from + letterAt.conversation)
     return letter
   }
 
@@ -193,11 +183,20 @@ export function contentBytesOf(sealedBytes: number): number {
   return letterHeadBytes + sealedBytes
 }
 
+/** Whether something that lies in the box of a conversation can be one. */
+function isLetter(content: Uint8Array): boolean {
+  return content.length >= letterHeadBytes
+}
+
 /** The sequence of what lies in the box of a conversation; undefined for what is no letter. */
 export function sequenceIn(content: Uint8Array): number | undefined {
-  const sequence = letterAt.sequence - letterAt.generation
-  if (content.length < letterHeadBytes) return undefined
-  return readU64(Buffer.from(content.buffer, content.byteOffset, content.byteLength), sequence)
+  return isLetter(content) ? readU64(content, letterAt.sequence - letterAt.generation) : undefined
+}
+
+/** The sender of a letter in the box of a conversation, if what it sent is an application message. */
+export function applicationSenderIn(content: Uint8Array): number | undefined {
+  const isApplication = content[letterAt.kind - letterAt.generation] === deliveryKinds.application
+  return isApplication ? readU64(content, content.length - senderBytes) : undefined
 }
 
 /** Of the frame of a letter, when so many bytes are sealed in it. */
@@ -225,6 +224,11 @@ export function writeU32(bytes: Uint8Array, offset: number, value: number): void
   bytes[offset + 3] = value >>> 24
 }
 
-function readU64(bytes: Buffer, offset: number): number {
-  return bytes.readUInt32LE(offset + 4) * 2 ** 32 + bytes.readUInt32LE(offset)
+function readU64(bytes: Uint8Array, offset: number): number {
+  return readU32(bytes, offset + 4) * 2 ** 32 + readU32(bytes, offset)
+}
+
+function readU32(bytes: Uint8Array, at: number): number {
+  const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) // within their bounds, as the others
+  return (low | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)) >>> 0
 }

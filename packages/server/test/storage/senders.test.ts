@@ -34,7 +34,7 @@ function runOf(records: readonly SentRecord[]): SentRun {
   for (const { number, id, digest } of records) {
     run.add(number, id, 0)
     const halves = Buffer.from(digest)
-    run.digest(halves.readUInt32LE(0), halves.readUInt32LE(4))
+    run.digest(halves.readUInt32LE(0), halves.readUInt32LE(4), 0) // of no bytes
   }
   return run
 }

@@ -51,7 +51,7 @@ const run = fc
     for (const { number, id, content, digest } of sends) {
       made.bytes.set(content, made.add(number, id, content.length))
       const halves = Buffer.from(digest)
-      made.digest(halves.readUInt32LE(0), halves.readUInt32LE(4))
+      made.digest(halves.readUInt32LE(0), halves.readUInt32LE(4), crc32(content))
     }
     return made
   })

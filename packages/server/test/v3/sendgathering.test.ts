@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, suite, test } from 'node:test'
+import { crc32 } from 'node:zlib'
 import { decode, encode } from '@messageu/protocol'
 import {
   answers,
@@ -245,6 +246,7 @@ suite('letters of a run', () => {
       single.accept(sequence + i, at)
       const { id, content, sent } = run.message(i)
       assert.deepEqual(Buffer.from(content), Buffer.from(single.content))
+      assert.equal(run.crcOf(i), crc32(content))
       assert.deepEqual(Buffer.from(sent.digest), Buffer.from(digestOf(inPlace, device)))
       assert.deepEqual(Buffer.from(id), Buffer.from(send.id))
       assert.equal(sent.number, send.number)
