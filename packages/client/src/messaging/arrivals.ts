@@ -6,7 +6,7 @@ import type { Desk, Kept, look, Wait } from './desk.ts'
 import { type Arrival, accountsIn, type Item, itemOf, type Naming, type Somebody } from './items.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { contactRow, conversationRow, feedRow, historyRow } from './rows.ts'
-import { historyKey } from './work.ts'
+import { historyKey, type Work } from './work.ts'
 import { write } from './writing.ts'
 
 interface Waiting {
@@ -101,12 +101,20 @@ function accountsOf({ entry }: Parameters<typeof itemOf>[0]): readonly AccountId
 async function shown(desk: Desk, waiting: readonly Waiting[]): Promise<void> {
   await write(desk, async (work) => {
     for (const { key, arrival } of waiting) {
+      if (arrival?.kind === 'unopened' && (await isHealed(work, key))) continue // it comes again, as what it is
       work.store.put(dropRow(feedRow, key))
       const conversation = arrival && showsMembersOf(arrival)
       const row = conversation && (await work.conversation(conversation))
       if (row?.isUnseen) work.put({ ...row, isUnseen: false })
     }
   })
+}
+
+/** Whether what was handed out as unopened can be read since. */
+async function isHealed({ store }: Work, key: number): Promise<boolean> {
+  const fed = await getRow(store, feedRow, key)
+  if (fed?.kind !== 'history') return false
+  return (await getRow(store, historyRow, fed.body))?.entry.kind === 'message'
 }
 
 /** The conversation that this shows who is in. */

@@ -13,7 +13,7 @@ import { sameBytes } from '../bytes.ts'
 import { dropRow, getRow, listRow, putRow } from '../rows.ts'
 import type { TakenMessage } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
-import { feeding } from './feed.ts'
+import { feeding, isWaiting } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takePartAs } from './requests.ts'
 import { type ConversationRow, errandRow, type HistoryRow, historyRow, type Person } from './rows.ts'
@@ -64,7 +64,7 @@ async function put(
   )
   // what was shown as unopened is shown again; the past of a device that is new is history
   if (there !== undefined) work.store.put(dropRow(errandRow, unopenedKey(key)))
-  if (there !== undefined && row.silentFrom === undefined)
+  if (there !== undefined && row.silentFrom === undefined && !(await isWaiting(work.store, key)))
     work.store.put(...(await feeding(work.store, [{ kind: 'history', body: key }])))
   const named = content.kind === 'title' && (await isNewestTitle(work, row, key))
   const isTitle = named && (isSibling || (await isOwner(work, row, sender.account)))

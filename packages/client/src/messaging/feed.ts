@@ -1,4 +1,4 @@
-import { getRow, progressKeys, putRow } from '../rows.ts'
+import { getRow, progressKeys, putRow, rowsOf } from '../rows.ts'
 import type { Change, RowStore } from '../store.ts'
 import { type Counters, countersRow, feedRow, type Told } from './rows.ts'
 
@@ -20,6 +20,12 @@ export async function feeding(store: Pick<RowStore, 'get'>, fed: readonly Fed[])
   const counters = await countersOf(store)
   const rows = fed.map((each, i) => putRow(feedRow, counters.feed + i, each))
   return [...rows, putCounters({ ...counters, feed: counters.feed + fed.length })]
+}
+
+/** Whether a place in the history is still to be shown. */
+export async function isWaiting(store: RowStore, place: number): Promise<boolean> {
+  for await (const { row } of rowsOf(store, feedRow)) if (row.kind === 'history' && row.body === place) return true
+  return false
 }
 
 export function telling(store: Pick<RowStore, 'get'>, told: Told, at: number): Promise<readonly Change[]> {

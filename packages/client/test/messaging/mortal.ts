@@ -25,7 +25,8 @@ export async function liveFor(
     if (!isWhole && !life.isOver) await world.pass(1_000)
   }
   await still()
-  if (isWhole) await killed.goOffline()
+  // it may still die of what it does at the end
+  if (isWhole) await Promise.race([killed.goOffline(), life.over])
   else killed.die()
   device.shown.push(...killed.shown)
   return isWhole ? 'whole' : 'killed'

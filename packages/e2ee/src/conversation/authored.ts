@@ -1,5 +1,5 @@
 import { bytes, decode, encode, type Infer, list, struct } from '@messageu/protocol'
-import { type AccountId, ListEntry } from '@messageu/protocol/v3'
+import { type AccountId, type DeviceId, ListEntry, type PublicKey } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { type SigningKey, verifySignature } from '../signing.ts'
 import { type VerifiedList, verifyList } from '../verifiedlist.ts'
@@ -7,7 +7,7 @@ import { Authored, type Header, Message } from './authored-bytes.ts'
 import { type Content, decodeContent } from './content.ts'
 import { ConversationError, mustHold } from './errors.ts'
 import { limits } from './limits.ts'
-import { authorshipOf } from './shared.ts'
+import { authorshipOf, departureOf, type GroupId } from './shared.ts'
 
 export async function author(message: Infer<typeof Message>, requestKey: SigningKey): Promise<Authored> {
   const bytes = encode(Message, message)
@@ -18,6 +18,17 @@ export async function author(message: Infer<typeof Message>, requestKey: Signing
 export function readAuthored({ message }: Authored): { readonly header: Header; readonly content: Content } {
   const { header, content } = decode(Message, message)
   return { header, content: decodeContent(content) }
+}
+
+/** Whether what others are to act on bears its author's signature: a departure says nothing that has none. §6.10 */
+export async function isBorneOut(
+  content: Content,
+  group: GroupId,
+  { account, device, requestKey }: { account: AccountId; device: DeviceId; requestKey: PublicKey },
+): Promise<boolean> {
+  if (content.kind !== 'leave') return true
+  const { epoch, departure } = content.body
+  return verifySignature(requestKey, departureOf({ group, epoch, account, device }), departure)
 }
 
 /** The list of the author's account up to the version that the header names, and what the author signed. §6.11 */
@@ -55,7 +66,10 @@ export async function verifyAuthorship(proof: Uint8Array): Promise<Proven> {
     mustHold(device !== undefined, 'unproved', 'the device is not on the list')
     const isSigned = await verifySignature(device.requestKey, authorshipOf(authored.message), authored.signature)
     mustHold(isSigned, 'unproved', 'the signature does not hold')
-    return { account: list.account, list, header, content: decodeContent(content) }
+    const read = decodeContent(content)
+    const author = { account: list.account, device: header.device, requestKey: device.requestKey }
+    mustHold(await isBorneOut(read, header.group, author), 'unproved', 'nobody could show the departure that is in it')
+    return { account: list.account, list, header, content: read }
   } catch (cause) {
     if (cause instanceof ConversationError) throw cause
     throw new ConversationError('unproved', 'the bytes prove nothing', { cause })

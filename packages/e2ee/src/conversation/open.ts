@@ -6,6 +6,7 @@ import { decryptSenderData } from 'ts-mls/privateMessage.js'
 import { sameBytes } from '../bytes.ts'
 import { verifySignature } from '../signing.ts'
 import { cryptoOf } from './algorithms.ts'
+import { isBorneOut } from './authored.ts'
 import { Authored, type Header, Message } from './authored-bytes.ts'
 import { type Content, decodeContent } from './content.ts'
 import { messageKeyRetention, messagingOf, type OpenEpoch, previousOf, readEpoch } from './epochs.ts'
@@ -15,7 +16,7 @@ import { type Member, type Person, personOf } from './members.ts'
 import { unpad } from './padding.ts'
 import { EarlierRatchets, moved, type Ratchet, Ratchets, ratchetOf } from './ratchets.ts'
 import { ratchetAt, secretTreeOf } from './secrettree.ts'
-import { authorshipOf, departureOf, GroupId, SendNote } from './shared.ts'
+import { authorshipOf, GroupId, SendNote } from './shared.ts'
 import type { ConversationState } from './state.ts'
 import type { Suite } from './suites.ts'
 
@@ -159,19 +160,11 @@ async function attributed(
   if (!isTheirs) return 'misattributed'
   const content = orUndefined(() => decodeContent(message.content))
   if (content === undefined) return 'unreadable'
-  if (content.kind === 'leave' && !(await isDeparture(content.body, { epoch, sender }))) return 'misattributed'
+  const isAhead = content.kind === 'leave' && content.body.epoch > epoch.number
+  if (isAhead || !(await isBorneOut(content, epoch.id, sender))) return 'misattributed'
   const previous = previousOf(epoch)
   const isForked = previous !== undefined && header.previous !== undefined && !sameBytes(previous, header.previous)
   return { sender: personOf(sender), epoch: epoch.number, number: note.number, header, content, authored, isForked }
-}
-
-/** Others are to act on it: what they could not show in a commit says nothing. §6.10 */
-async function isDeparture(
-  { epoch: at, departure }: Extract<Content, { kind: 'leave' }>['body'],
-  { epoch, sender: { account, device, requestKey } }: { epoch: OpenEpoch; sender: Member },
-): Promise<boolean> {
-  const statement = departureOf({ group: epoch.id, epoch: at, account, device })
-  return at <= epoch.number && verifySignature(requestKey, statement, departure)
 }
 
 function ratchetsOf({ ratchets, earlier }: ConversationState, epoch: number): Ratchets | undefined {
