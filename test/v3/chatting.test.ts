@@ -135,6 +135,8 @@ describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util
     await terminal.until('half a li')
     await others.server[Symbol.asyncDispose]()
     await terminal.until('\r\u001b[Jnote: no connection')
+    const drawn = terminal.text.slice(0, terminal.text.indexOf('note: no connection')).split('half a li').length
+    await terminal.until('half a li', { times: drawn })
     assert.match(terminal.text.slice(terminal.text.indexOf('note: no connection')), /ben> .*half a li/s)
     terminal.type('ne\r')
     await terminal.until('ne\r')

@@ -34,7 +34,7 @@ export async function forgetDepartures(desk: Desk, conversation: ConversationId)
     })
 }
 
-export function dropDeparture(work: Work, conversation: ConversationId, account: AccountId): void {
+function dropDeparture(work: Work, conversation: ConversationId, account: AccountId): void {
   work.store.put(dropRow(errandRow, errandKey('departure', conversation, account)))
 }
 

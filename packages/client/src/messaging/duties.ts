@@ -11,7 +11,7 @@ export interface Word extends Departure {
 }
 
 /** Whoever owns nothing may take out only those whose word a commit can show. */
-export interface Departed extends Word {
+interface Departed extends Word {
   readonly isProven: boolean
 }
 

@@ -1,8 +1,10 @@
 import { view } from '@messageu/e2ee/conversation'
 import { type ConversationId, type Opening, RefusedError, type ConversationState as Shown } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { type Desk, look, type Wait } from './desk.ts'
+import { type Desk, look, rowOf, type Wait } from './desk.ts'
+import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow } from './rows.ts'
+import { within } from './within.ts'
 import { write } from './writing.ts'
 
 /**
@@ -18,7 +20,9 @@ export async function shownOrFounded(desk: Desk, row: ConversationRow, wait: Wai
     case 'stuck':
       break
     case 'request': // once it is accepted it is looked at again
+    case 'withdrawn':
       return undefined
+    case 'announced':
     case 'waiting':
     case 'left':
     case 'removed':
@@ -28,7 +32,10 @@ export async function shownOrFounded(desk: Desk, row: ConversationRow, wait: Wai
   if (row.kind === 'own-devices') throw shown // it is there from registration on
   if (await isFounded(desk, row, wait))
     return desk.session.request('read-state', { conversation: row.conversation }, wait)
-  await lose(desk, row)
+  // whoever was taken out, and wrote before that came, hears of it now
+  const isTold = async (): Promise<boolean> =>
+    (await rowOf(desk, row.conversation))?.standing.kind !== row.standing.kind
+  if (!(await within(desk, limits.gapMs, isTold, wait))) await lose(desk, row)
   return undefined
 }
 

@@ -5,7 +5,7 @@ import { ClientError } from '../errors.ts'
 import type { Outcome } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
 import type { Desk, Wait } from './desk.ts'
-import { give, type Recipient } from './giving.ts'
+import { give, type Progress, type Recipient } from './giving.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { accountOf, amongOwn } from './managing.ts'
 import { dropNewcomer, type Newcomer, newcomersIn, noteAdmitted } from './newcomers.ts'
@@ -39,15 +39,21 @@ export class Settling {
   ): Promise<void> {
     const desk = this.#desk
     const { ownDevices } = await accountOf(desk)
+    let conversations = 0
+    const telling = (progress: Progress): void => {
+      if (progress.kind === 'brought-in') conversations = progress.conversations
+      tell(progress)
+    }
     try {
       const outcomes = await this.#inTurn(wait, async () => {
         await write(desk, (work) => noteAdmitted(work, { device, isManager }))
         await list()
         const among = await enterOwnDevices(desk, wait)
-        return this.#giveAll({ device, among, tell }, wait)
+        return this.#giveAll({ device, among, tell: telling }, wait)
       })
       for (const outcome of await orAborted(Promise.all(outcomes), wait.signal))
         if (outcome.kind === 'refused') throw outcome.error
+      tell({ kind: 'history', conversations })
     } finally {
       // if it has ended too early, the keeper goes on with it
       if (ownDevices !== undefined) desk.tools.touched(ownDevices)
