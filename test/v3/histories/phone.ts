@@ -112,8 +112,8 @@ export class Phone {
     if (running === undefined) return
     this.#running = undefined
     running.stop.abort()
-    await running.client[Symbol.asyncDispose]()
-    await running.showing
+    const ending = running.client[Symbol.asyncDispose]().then(() => running.showing)
+    await Promise.race([ending, running.life.over]) // it may still die of what it does at the end
   }
 
   async #show(client: Client, run: Run, signal: AbortSignal): Promise<void> {

@@ -20,7 +20,15 @@ import type { Store } from '../store.ts'
 import { Bell, orAborted } from '../waiting.ts'
 import { arrivals, somebody } from './arrivals.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
-import { type Confirmation, confirmation, judge, markVerified, type Safety, safetyWith } from './contacts.ts'
+import {
+  type Confirmation,
+  confirmation,
+  judge,
+  markVerified,
+  type Safety,
+  safetyWith,
+  waitingRequests,
+} from './contacts.ts'
 import type { Desk, Wait } from './desk.ts'
 import { admitDevice, dropDevice } from './devices.ts'
 import { discover } from './discovering.ts'
@@ -150,7 +158,7 @@ export class Client implements AsyncDisposable {
     await session.ready(options)
     await tools.lists.refresh(store, account.identity.account, { asker: session.asker, signal })
     await discover(desk, account, { signal })
-    await (tends ? keeper.opened() : comeBack(desk))
+    await (tends ? keeper.opened() : comeBack(desk, { signal }))
     const client = new Client(account, { desk, sending, settling, keeper, life })
     client.#held = opening.move()
     return client
@@ -295,8 +303,9 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  /** Who waits to be accepted. */
   requests(wait: Wait): Promise<readonly ContactRequest[]> {
-    return this.session.requests(wait)
+    return waitingRequests(this.#desk, wait)
   }
 
   async judge(name: string, verdict: 'accept' | 'refuse' | 'block' | 'unblock', wait: Wait): Promise<void> {

@@ -1,15 +1,16 @@
 import { type SafetyNumber, safetyNumber } from '@messageu/e2ee'
 import type { Content } from '@messageu/e2ee/conversation'
-import type { AccountId } from '@messageu/protocol/v3'
+import { type AccountId, accountName, type ContactRequest } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { getRow, listRow } from '../rows.ts'
+import { getRow, listRow, rowsOf } from '../rows.ts'
 import type { RequestOf } from '../wire.ts'
 import { giveUpPlace } from './departures.ts'
 import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
-import { decide, requestsBy } from './requests.ts'
-import type { ContactRow, ConversationRow } from './rows.ts'
+import { decide, requesterOf, requestsBy } from './requests.ts'
+import { type ContactRow, type ConversationRow, conversationRow, historyRow } from './rows.ts'
 import type { Sending } from './sending.ts'
+import { historyKey } from './work.ts'
 import { write } from './writing.ts'
 
 type Verdict = RequestOf<'judge'>['verdict']
@@ -30,6 +31,24 @@ export async function judge(
   })
   for (const row of await requestsBy(look(desk), account)) await decline(desk, row, wait) // none of who is accepted
   if (standing !== 'stranger') await share(desk, sending, account, wait)
+}
+
+/**
+ * Who waits to be accepted: at the server, and here. A device that has come back by the words does not know whom the
+ * account has accepted, and the server does not ask about them again.
+ */
+export async function waitingRequests(desk: Desk, wait: Wait): Promise<readonly ContactRequest[]> {
+  const waiting = [...(await desk.session.requests(wait))]
+  for await (const { row } of rowsOf(desk.store, conversationRow)) {
+    const account = requesterOf(row)
+    const contact = account && (await look(desk).contact(account))
+    if (contact?.standing !== 'stranger' || waiting.some((each) => sameBytes(each.account, contact.account))) continue
+    const [first] = await desk.store.read('history', { after: historyKey(row, 0), limit: 1 })
+    const begun = first && (await getRow(desk.store, historyRow, first.key))
+    const name = accountName(contact.name)
+    waiting.push({ account: contact.account, name, conversation: row.conversation, at: begun?.at ?? 0 })
+  }
+  return waiting
 }
 
 const standingAfter = { accept: 'accepted', refuse: 'refused', block: 'blocked', unblock: 'stranger' } as const

@@ -48,6 +48,16 @@ async function read(desk: Desk, conversation: ConversationId, wait: Wait): Promi
   }
 }
 
+/**
+ * Whether this device cannot follow and has no place any more: it was taken out by what it could not apply, or by somebody
+ * whom it was not told of. The row says so then; a Welcome brings it back.
+ */
+export async function hasLostPlace(desk: Desk, row: ConversationRow, wait: Wait): Promise<boolean> {
+  if (row.kind !== 'group' || !((await read(desk, row.conversation, wait)) instanceof RefusedError)) return false
+  await lose(desk, row)
+  return true
+}
+
 /** False if others have it under its id, or another one in its place. */
 async function isFounded(desk: Desk, { conversation, kind }: ConversationRow, wait: Wait): Promise<boolean> {
   if (kind !== 'group') {
@@ -93,7 +103,7 @@ async function settle(
 ): Promise<void> {
   await write(desk, async (work) => {
     const now = await work.conversation(conversation)
-    if (now?.standing.kind !== standing.kind || !now.isDoubted) return
+    if (now?.standing.kind !== standing.kind) return
     work.put({ ...now, ...outcome, isDoubted: false })
     if (outcome.standing?.kind === 'removed') work.dropState(conversation)
     work.tools.touched(conversation)

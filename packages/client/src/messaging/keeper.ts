@@ -69,7 +69,7 @@ export class Keeper implements AsyncDisposable {
   /** A session is open: whatever was missed is looked for. */
   async opened(): Promise<void> {
     this.#packagesDueMs = 0
-    await comeBack(this.#desk)
+    await comeBack(this.#desk, this.#wait)
     await this.#lookAtAll()
   }
 

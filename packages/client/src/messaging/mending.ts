@@ -1,7 +1,7 @@
 import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
-import { shownOrFounded } from './founding.ts'
+import { hasLostPlace, shownOrFounded } from './founding.ts'
 import { missing } from './gaps.ts'
 import { explain, showGaps } from './gaps-out.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -28,6 +28,7 @@ export async function mend(desk: Desk, conversation: ConversationId, wait: Wait)
       await regenerate(desk, conversation, { purpose: { kind: row.kind }, ...wait })
     return
   }
+  if (await hasLostPlace(desk, row, wait)) return
   const repairs = repairsDue(desk, row.standing.body)
   // somebody else may have begun it anew meanwhile, and brought this device in
   const now = await rowOf(desk, conversation)

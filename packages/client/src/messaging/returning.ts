@@ -1,19 +1,22 @@
 import { limits as protocol } from '@messageu/protocol/v3'
 import { getRow, progressKeys, putRow, rowsOf } from '../rows.ts'
-import type { Desk } from './desk.ts'
+import type { Desk, Wait } from './desk.ts'
+import { discoverMissed } from './discovering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { conversationRow, openedRow } from './rows.ts'
 import { write } from './writing.ts'
 
 /**
  * A session is open. Whoever had none for as long as the server keeps what waits may have missed what nothing that comes
- * will tell: each conversation is compared with what the server has. CONVERSATIONS C 10
+ * will tell: each conversation is compared with what the server has, and those are looked for that it does
+ * not know. CONVERSATIONS C 10
  */
-export async function comeBack(desk: Desk): Promise<void> {
+export async function comeBack(desk: Desk, wait: Wait): Promise<void> {
   const at = desk.clock.nowMs()
   const before = await getRow(desk.store, openedRow, progressKeys.opened)
   if (before !== undefined && Math.abs(at - before.at) < limits.openedEveryMs) return
   const isLate = before !== undefined && at - before.at >= protocol.retentionMs
+  if (isLate) await discoverMissed(desk, wait)
   await write(desk, async (work) => {
     work.store.put(putRow(openedRow, progressKeys.opened, { at }))
     if (!isLate) return

@@ -47,6 +47,24 @@ describe('N07: a device that was away for longer than the server keeps what wait
     assert.deepEqual(bob.heard, ['before', 'welcome back'])
   })
 
+  test('finds where it was brought in meanwhile, though the Welcome has expired', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await bob.goOffline()
+    await alice.say('bob', 'lost')
+    const team = await world.group(alice, 'team', bob)
+    await days(world, 91)
+    await bob.comeOnline()
+    await world.pass(120_000)
+    assert.equal((await bob.client.describe(team))?.standing, 'active')
+    await alice.say('bob', 'are you back?')
+    await alice.say('#team', 'all of you?')
+    assert.deepEqual(bob.heard, ['are you back?', 'all of you?'])
+    await bob.say('alice', 'I am')
+    assert.deepEqual(alice.heard, ['I am'])
+  })
+
   test('can write at once: its message waits until it has its place again', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
