@@ -141,6 +141,7 @@ export class Client implements AsyncDisposable {
       onEvent(event)
       bell.ring()
     }
+    opening.defer(async () => keeper?.idle())
     const session = opening.use(
       await Session.begin(account, {
         store,

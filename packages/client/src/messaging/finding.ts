@@ -78,8 +78,11 @@ export async function conversationWith(kept: Kept, who: string): Promise<Convers
   if (direct !== undefined) return direct
   const isMeant = async (peer: AccountId): Promise<boolean> =>
     account === undefined ? (await somebody(kept.store, peer)).name === who : sameBytes(peer, account)
-  for await (const { row } of rowsOf(kept.store, conversationRow))
+  const isOwn = account !== undefined && sameBytes(account, kept.tools.me.self.account)
+  for await (const { row } of rowsOf(kept.store, conversationRow)) {
+    if (isOwn && row.kind === 'self') return row.conversation // that has no peer, and may wait for its place
     if (row.peer !== undefined && (await isMeant(row.peer))) return row.conversation
+  }
   throw new ClientError('unknown-conversation', `there is no conversation with ${who} yet`)
 }
 

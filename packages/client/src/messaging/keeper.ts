@@ -38,7 +38,7 @@ interface Appointment {
  *
  * One thing after the other, each decided by what is known when its turn comes. What fails is tried again later.
  */
-export class Keeper implements AsyncDisposable {
+export class Keeper implements Disposable {
   readonly #desk: Desk
   readonly #sending: Sending
   readonly #settling: Settling
@@ -128,10 +128,10 @@ export class Keeper implements AsyncDisposable {
     })
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Nothing more is begun. What is under way may wait for the session: when that has ended, it is over (`idle`). */
+  [Symbol.dispose](): void {
     this.#scope.abort(new Error('the client was closed'))
     this.#timer?.[Symbol.dispose]()
-    await this.#work
   }
 
   async #hearOfList({ account, version, hash }: Extract<Notice, { kind: 'list-changed' }>['body']): Promise<void> {
