@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { decode } from '@messageu/protocol'
+import { type AccountId, DeviceId, PublicKey } from '@messageu/protocol/v3'
 import { decodeMlsMessage, encodeMlsMessage, type Proposal } from 'ts-mls'
 import { census } from '../../src/conversation/census.ts'
 import { situationOf } from '../../src/conversation/epochs.ts'
 import { readKeyPackage } from '../../src/conversation/handshakes.ts'
+import { judge, type Situation } from '../../src/conversation/judge.ts'
 import { claimOf } from '../../src/conversation/leaves.ts'
+import { refOf } from '../../src/conversation/lists.ts'
+import type { Member } from '../../src/conversation/members.ts'
 import { readGroup } from '../../src/conversation/state.ts'
 import { devicesMax } from '../../src/conversation/suites.ts'
 import { readTree } from '../../src/conversation/tree.ts'
 import { toHex } from '../hex.ts'
 import { addInTheNameOf, forgeCommit, tampered, tamperedRejoin } from './forge.ts'
 import { refusedByAll } from './refusal.ts'
-import { packageOf, Room, type TestDevice, World } from './world.ts'
+import { newest, packageOf, Room, type TestDevice, World } from './world.ts'
 
 /** A group of three accounts: alice owns it, bob has two devices. */
 async function group(label: string) {
@@ -22,13 +27,45 @@ async function group(label: string) {
   return { world, room, alice, bob, carol, laptop }
 }
 
+/** Somebody who is said to be here. */
+const member = (leaf: number, account: AccountId): Member => {
+  const bytes = new Uint8Array(32)
+  new DataView(bytes.buffer).setUint32(0, leaf + 1)
+  const key = decode(PublicKey, bytes)
+  return {
+    leaf,
+    account,
+    device: decode(DeviceId, bytes.subarray(0, DeviceId.max)),
+    signatureKey: key,
+    requestKey: key,
+  }
+}
+
 async function addOf(device: TestDevice): Promise<Proposal> {
   const { keyPackage } = await packageOf(device, 'x25519')
   return { proposalType: 'add', add: { keyPackage: readKeyPackage(keyPackage) } }
 }
 
 describe('C12: a conversation', () => {
-  test('with more devices than its suite allows lets nobody in', async () => {
+  test('has no more devices than its suite allows', async () => {
+    const { world, room, alice, carol } = await group('full')
+    const tablet = await world.device(carol)
+    const add = await addInTheNameOf(carol, tablet)
+    assert.ok(add.proposalType === 'add')
+    const change = { kind: 'add', joining: [claimOf(add.add.keyPackage.leafNode)] } as const
+    const situation = situationOf(room.state(alice.phone), readGroup(room.state(alice.phone)))
+    const note = { lists: [refOf(newest(carol))], departures: [] }
+    const joining = (suite: Situation['suite'], count: number) => {
+      const members = Array.from({ length: count }, (_, leaf) => member(leaf, carol.account.id))
+      return judge({ ...situation, suite, members }, { change, by: carol.account.id, note }, world.lists)
+    }
+    for (const suite of ['x25519', 'x-wing'] as const) {
+      assert.equal((await joining(suite, devicesMax[suite] - 1)).staying.length, devicesMax[suite] - 1)
+      await assert.rejects(joining(suite, devicesMax[suite]), { reason: 'limit' })
+    }
+  })
+
+  test('with more devices than that lets nobody in', async () => {
     const { world, room, carol } = await group('overfull')
     const add = await addInTheNameOf(carol, carol.phone)
     assert.ok(add.proposalType === 'add')
