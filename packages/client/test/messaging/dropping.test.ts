@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { VerifiedList } from '@messageu/e2ee'
-import { type AccountId, toBase64url } from '@messageu/protocol/v3'
+import { type AccountId, RefusedError, toBase64url } from '@messageu/protocol/v3'
 import { sameBytes } from '../../src/bytes.ts'
 import { never } from '../world.ts'
 import { liveFor } from './mortal.ts'
@@ -30,6 +30,27 @@ test('K07: a device that is off the account manages it no more, after whichever 
     assert.equal(await alice.client.manages(), true)
   }
   assert.ok(steps > 10, `${steps} steps are not all of them`)
+})
+
+test('C 4: whoever writes takes a device out first that its account has taken off, and that nobody else has', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  const laptop = await world.sibling(bob)
+  await world.acquaint(alice, bob)
+  const { conversation } = await alice.say('bob', 'to both')
+  await alice.goOffline()
+  world.server.lie = (name, _, session) =>
+    name === 'commit' && session.device !== undefined && sameBytes(session.device, bob.identity.device)
+      ? { kind: 'refuse', error: new RefusedError('limited', 'not now') }
+      : undefined
+  await assert.rejects(world.over(bob.client.dropDevice(laptop.identity.device, { signal: never })))
+  await bob.goOffline()
+  assert.ok(world.server.ledger(conversation)?.isOnRoster(laptop.identity.device))
+  await alice.comeOnline({ tends: false })
+  await alice.say('bob', 'to one')
+  const last = world.server.log.slice(-2).map(({ request }) => ('commit' in request ? 'commit' : 'send'))
+  assert.deepEqual(last, ['commit', 'send'])
+  assert.equal(world.server.ledger(conversation)?.isOnRoster(laptop.identity.device), false)
 })
 
 function listOf(world: MessagingWorld, account: AccountId): VerifiedList {
