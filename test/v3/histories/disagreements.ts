@@ -33,8 +33,8 @@ function rosterOf({ town: { ledger } }: Past, conversation: string): readonly st
 function outOfPlace(past: Past, conversation: string, roster: readonly string[]): string[] {
   const people = new Set(past.phones.filter(({ id }) => roster.includes(id)).map(({ person }) => person))
   return past.phones.flatMap((phone) => {
-    const { id, name, person, isDropped } = phone
-    if (roster.includes(id)) return isDropped ? [`${name} was dropped, and is on the roster`] : []
+    const { id, name, person, isDropped, isDropUnsure } = phone
+    if (roster.includes(id)) return isDropped && !isDropUnsure ? [`${name} was dropped, and is on the roster`] : []
     const isMissing = !isDropped && people.has(person) && !hasLeft(past, conversation, accountOf(phone))
     return isMissing ? [`${name} is not on the roster`] : []
   })

@@ -123,7 +123,7 @@ function drop(history: History, step: number): void {
   const lost = history.oneOf(history.alive.filter((phone) => phone.person === manager?.person && phone !== manager))
   if (manager === undefined || lost === undefined) return
   history.copy = undefined
-  lost.isDropped = true
+  lost.isDropped = lost.isDropUnsure = true
   history.begin(`${step}: drop ${lost.name}`, manager, async () => {
     try {
       await manager.client.dropDevice(lost.identity.device, { signal: never })
@@ -132,6 +132,7 @@ function drop(history: History, step: number): void {
       if (!isUnknown) lost.isDropped = false
       throw error
     }
+    lost.isDropUnsure = false
   })
 }
 

@@ -24,6 +24,8 @@ export class Phone {
   readonly ends: Error[] = []
   readonly isRecovered: boolean
   isDropped = false
+  /** Whoever was to drop it ended in the middle: it may be on its list still, where nobody uses it any more. */
+  isDropUnsure = false
   #running: { client: Client; life: Life; run: Run; stop: AbortController; showing: Promise<void> } | undefined
   #coming: Promise<void> | undefined
   #life: Life | undefined

@@ -15,7 +15,8 @@ export async function wrongs(past: Past): Promise<readonly string[]> {
   const { phones, said, town } = past
   const alive = phones.filter(({ isDropped }) => !isDropped)
   const histories = await historiesOf(alive)
-  const waiting = await town.waiting()
+  // for a device that may be listed still, and that nobody uses, everything waits
+  const waiting = phones.some(({ isDropUnsure }) => isDropUnsure) ? [] : await town.waiting()
   return [
     ...phones.flatMap(shownTwice),
     ...alive.flatMap(({ name, ends }) => ends.map(({ message }) => `a session of ${name} ended: ${message}`)),
