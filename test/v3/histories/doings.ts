@@ -129,7 +129,7 @@ function drop(history: History, step: number): void {
       await manager.client.dropDevice(lost.identity.device, { signal: never })
     } catch (error) {
       const isUnknown = error instanceof ClientError && error.reason === 'ended'
-      if (!isUnknown) lost.isDropped = false
+      if (!isUnknown) lost.isDropped = lost.isDropUnsure = false
       throw error
     }
     lost.isDropUnsure = false
