@@ -4,6 +4,8 @@ import type { Desk, Wait } from './desk.ts'
 import { discoverMissed } from './discovering.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { conversationRow, openedRow } from './rows.ts'
+import { within } from './within.ts'
+import type { Work } from './work.ts'
 import { write } from './writing.ts'
 
 /**
@@ -16,14 +18,19 @@ export async function comeBack(desk: Desk, wait: Wait): Promise<void> {
   const before = await getRow(desk.store, openedRow, progressKeys.opened)
   if (before !== undefined && Math.abs(at - before.at) < limits.openedEveryMs) return
   const isLate = before !== undefined && at - before.at >= protocol.retentionMs
-  if (isLate) await discoverMissed(desk, wait)
-  await write(desk, async (work) => {
-    work.store.put(putRow(openedRow, progressKeys.opened, { at }))
-    if (!isLate) return
-    for await (const { row } of rowsOf(work.store, conversationRow)) {
-      const known = await work.conversation(row.conversation)
-      const kind = known?.standing.kind
-      if (known !== undefined && (kind === 'active' || kind === 'request')) work.put({ ...known, isDoubted: true })
-    }
-  })
+  if (isLate) {
+    await write(desk, doubtAll)
+    // what still waits may bring this device in: only then is anything missing
+    if (!(await within(desk, limits.caughtUpMs, desk.isCaughtUp, wait))) return // the next session asks again
+    await discoverMissed(desk, wait)
+  }
+  await write(desk, async ({ store }) => store.put(putRow(openedRow, progressKeys.opened, { at })))
+}
+
+async function doubtAll(work: Work): Promise<void> {
+  for await (const { row } of rowsOf(work.store, conversationRow)) {
+    const known = await work.conversation(row.conversation)
+    const kind = known?.standing.kind
+    if (known !== undefined && (kind === 'active' || kind === 'request')) work.put({ ...known, isDoubted: true })
+  }
 }

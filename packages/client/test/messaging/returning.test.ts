@@ -65,6 +65,19 @@ describe('N07: a device that was away for longer than the server keeps what wait
     assert.deepEqual(alice.heard, ['I am'])
   })
 
+  test('takes the Welcome where it still waits, and reads what was said since', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await bob.goOffline()
+    await days(world, 46)
+    await alice.say('bob', 'while you were away')
+    await bob.comeOnline()
+    await world.pass(120_000)
+    assert.deepEqual(bob.heard, ['while you were away'])
+    assert.equal(bob.told('rejoined').length, 0)
+  })
+
   test('can write at once: its message waits until it has its place again', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
