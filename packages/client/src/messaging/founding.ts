@@ -35,7 +35,7 @@ export async function shownOrFounded(desk: Desk, row: ConversationRow, wait: Wai
   // whoever was taken out, and wrote before that came, hears of it now
   const isTold = async (): Promise<boolean> =>
     (await rowOf(desk, row.conversation))?.standing.kind !== row.standing.kind
-  if (!(await within(desk, limits.gapMs, isTold, wait))) await lose(desk, row)
+  if (!(await within(desk, limits.placeMs, isTold, wait))) await lose(desk, row)
   return undefined
 }
 

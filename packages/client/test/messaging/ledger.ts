@@ -151,6 +151,13 @@ export class Ledger {
     return { kind, generation, epoch, floor, sequence, roster, groupInfo: this.#groupInfo, treeHash: this.#treeHash() }
   }
 
+  /** Whoever was brought in and taken out while away reads the tree of its Welcome. Protocol 3 §6.7 */
+  welcomes(device: DeviceId, treeHash: Hash): boolean {
+    return this.#welcomeTrees.some(
+      (each) => same(each.treeHash, treeHash) && each.devices.some((other) => same(other, device)),
+    )
+  }
+
   tree(treeHash: Hash): Uint8Array {
     if (this.#tree.length > 0 && same(treeHash, this.#treeHash())) return this.#tree
     const kept = this.#welcomeTrees.find((each) => same(each.treeHash, treeHash))

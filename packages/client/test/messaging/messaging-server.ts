@@ -96,7 +96,12 @@ export class MessagingServer extends FakeServer {
       send: (request, body) => this.#send(asking(), request, body),
       recreate: (request) => this.#recreate(asking(), request),
       'read-state': ({ conversation }) => this.#partaken(asking(), conversation).shown,
-      'read-tree': ({ conversation, treeHash }) => ({ tree: this.#partaken(asking(), conversation).tree(treeHash) }),
+      'read-tree': ({ conversation, treeHash }) => {
+        const { device } = asking()
+        const ledger = this.ledger(conversation, device)
+        const shown = ledger?.welcomes(device, treeHash) ? ledger : this.#partaken(asking(), conversation)
+        return { tree: shown.tree(treeHash) }
+      },
       leave: ({ conversation }) => this.#leave(asking(), conversation),
       stuck: ({ conversation, generation, epoch }) => {
         const { device } = asking()
