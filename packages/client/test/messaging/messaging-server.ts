@@ -46,6 +46,8 @@ export class MessagingServer extends FakeServer {
   /** Time as the server has it. */
   nowMs: () => number = () => 1
   ledgers = new Map<string, Ledger>()
+  /** Devices for which a test holds a Welcome back: to the server it waits, and so does its tree. */
+  readonly #heldWelcomes = new Set<string>()
   /** Devices that are shown another course of a conversation, by conversation. */
   readonly #branches = new Map<string, { devices: readonly DeviceId[]; ledger: Ledger }>()
   #kept = new Map<string, { digest: string; accepted: Accepted }>()
@@ -61,7 +63,9 @@ export class MessagingServer extends FakeServer {
   }
 
   override deliver(to: DeviceId, parts: Partial<Delivery> = {}): void {
-    for (const each of this.twist?.(to, parts) ?? [parts]) super.deliver(to, each)
+    const twisted = this.twist?.(to, parts) ?? [parts]
+    if (parts.kind === 'welcome' && twisted.length === 0) this.#heldWelcomes.add(toBase64url(to))
+    for (const each of twisted) super.deliver(to, each)
   }
 
   override operations(session: FakeSession): Handlers {
@@ -180,6 +184,7 @@ export class MessagingServer extends FakeServer {
 
   /** Puts something into the way to a device that nobody has sent. */
   slip(to: DeviceId, parts: Partial<Delivery>): void {
+    if (parts.kind === 'welcome') this.#heldWelcomes.delete(toBase64url(to))
     super.deliver(to, parts)
   }
 
@@ -227,7 +232,8 @@ export class MessagingServer extends FakeServer {
         if (this.#isShutOut(asking.account, account)) throw notPermitted('no such device')
         if (ledger.kind === 'group') this.#introduce(asking.account, account, request.conversation)
       }
-      const isWelcomed = (to: DeviceId): boolean => this.mailbox(to).waiting.some(({ kind }) => kind === 'welcome')
+      const isWelcomed = (to: DeviceId): boolean =>
+        this.#heldWelcomes.has(toBase64url(to)) || this.mailbox(to).waiting.some(({ kind }) => kind === 'welcome')
       return ledger.commit(asking, request, { at, isWelcomed })
     })
   }
