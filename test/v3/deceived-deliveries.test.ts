@@ -18,6 +18,8 @@ describe('S03: a server that gives again what it gave before', () => {
     const kept = recordFor(people.server, bob)
     await people.say('alice', 'bob', 'one')
     await people.group('alice', 'team', 'bob')
+    await people.hear('bob')
+    await people.say('bob', '#team', 'two') // whoever has said something has keys of its own, and no update is due
     await people.aside('alice', (context) => rename(context, 'team', 'crew'))
     await people.aside('alice', (context) => owners(context, 'crew', ['alice', 'bob']))
     await people.hear('bob')

@@ -89,7 +89,7 @@ function formsOneByOne(database: DatabaseSync): (positions: Float64Array) => Sto
     function read(position: number, index: number): Uint8Array | undefined {
       const row = message.get(position) as MessageRow | undefined
       if (row === undefined || !isWhole(row, position)) return undefined
-      if (row.content === null) return row.sealed
+      if (row.content === null) return bytesToldOf(row) === row.sealed.length ? row.sealed : undefined
       const there = content.get(row.content, position) as ContentRow | undefined
       if (there !== undefined) contents.set(index, { ...there })
       return there && row.sealed
@@ -120,6 +120,11 @@ const nothing = new Uint8Array(0)
 /** The digest covers the bytes; that they belong to this position stands in their head. */
 function isWhole({ sealed, digest }: Pick<MessageRow, 'sealed' | 'digest'>, position: number): boolean {
   return sealed instanceof Uint8Array && crc32(sealed) === digest && messageIdInHead(sealed) === messageIdOf(position)
+}
+
+/** Of head and content, as the head tells it. That the content is a file is in no digest. */
+function bytesToldOf({ sealed }: Pick<MessageRow, 'sealed'>): number {
+  return sealedHeadBytes + contentBytesInHead(new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength), 0)
 }
 
 function undefinedIfDamaged<T>(read: () => T | undefined): T | undefined {

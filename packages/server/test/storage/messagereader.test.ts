@@ -88,4 +88,17 @@ suite('reading messages', () => {
       const whole = positions.map((position) => (damaged.some((each) => each === position) ? '' : forms.get(position)))
       assert.deepEqual(read(database, positions), { forms: whole, damaged })
     })
+
+  for (const [what, content, damaged] of [
+    ['tells where it is', 5, []],
+    ['does not tell that it is a file', null, [7]],
+  ] as const)
+    test(`K06 a message whose content is a file and whose row ${what}: ${damaged.length} damaged`, () => {
+      const { database } = stored()
+      const head = sealedAt(7, Buffer.alloc(70_000)).subarray(0, sealedHeadBytes)
+      const update = database.prepare('UPDATE messages SET sealed = ?, digest = ?, content = ? WHERE position = 7')
+      update.run(head, crc32(head), content)
+      database.exec('INSERT INTO contents VALUES(5, 7, 70000, 0)')
+      assert.deepEqual(read(database, positions).damaged, damaged)
+    })
 })
