@@ -1,12 +1,6 @@
 import { ConversationError, checkKeyPackage, type View, view } from '@messageu/e2ee/conversation'
-import {
-  type AccountId,
-  type ClaimedPackage,
-  type ConversationId,
-  type DeviceId,
-  RefusedError,
-} from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { type AccountId, type ClaimedPackage, type ConversationId, RefusedError } from '@messageu/protocol/v3'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { commit, newestLists } from './commits-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
@@ -35,7 +29,7 @@ export async function bringIn(
       async ({ state }) => {
         const { roster, suite } = view(state)
         const good = await stillGood(desk, part, suite)
-        const missing = good.filter(({ device }) => !hasDevice(roster, device))
+        const missing = good.filter(({ device }) => !isAmong(device, roster))
         if (missing.length === 0) return undefined
         const wish = { kind: 'add', keyPackages: missing.map(({ keyPackage }) => keyPackage) } as const
         return { wish, accounts: distinct(missing.map(({ account }) => account)) }
@@ -64,7 +58,7 @@ async function offeredBy(
   const list = await desk.tools.lists.newest(desk.store, account)
   if (state === undefined || list === undefined) return []
   const { roster, suite } = view(state)
-  const missing = list.devices.filter(({ device }) => !hasDevice(roster, device))
+  const missing = list.devices.filter(({ device }) => !isAmong(device, roster))
   if (missing.length === 0) return []
   const lists = await newestLists(work, [account])
   const good: Offered[] = []
@@ -108,10 +102,6 @@ async function stillGood(desk: Desk, offered: readonly Offered[], suite: View['s
     if (isGood) good.push(each)
   }
   return good
-}
-
-function hasDevice(roster: readonly DeviceId[], device: DeviceId): boolean {
-  return roster.some((each) => sameBytes(each, device))
 }
 
 function distinct(accounts: readonly AccountId[]): readonly AccountId[] {

@@ -9,17 +9,15 @@ import {
   RefusedError,
   type SendId,
 } from '@messageu/protocol/v3'
-import { CachedStore } from '../cached-store.ts'
-import type { World } from '../connection.ts'
 import { ClientError } from '../errors.ts'
 import type { Outcome } from '../outbox.ts'
 import type { SeenPage } from '../people.ts'
 import type { AccountRow, Alarm } from '../rows.ts'
-import { Session, type SessionEvent } from '../session.ts'
-import type { Store } from '../store.ts'
-import { Bell, orAborted } from '../waiting.ts'
+import type { Session } from '../session.ts'
+import { orAborted } from '../waiting.ts'
 import { arrivals, somebody } from './arrivals.ts'
 import { readDeviceCode, writeOffer } from './codes.ts'
+import { type ClientOptions, connect, type Life, type Parts } from './connecting.ts'
 import {
   type Confirmation,
   confirmation,
@@ -31,38 +29,16 @@ import {
 } from './contacts.ts'
 import type { Desk, Wait } from './desk.ts'
 import { admitDevice, dropDevice } from './devices.ts'
-import { discover } from './discovering.ts'
 import { accountNamed, accountToCompare, conversationFor, conversationWith, type Known } from './finding.ts'
 import type { Progress } from './giving.ts'
 import { addPeople, appoint, createGroup, leave, removePeople, rename } from './groups.ts'
 import type { Arrival, Item, Message, Somebody } from './items.ts'
-import { Keeper } from './keeper.ts'
-import { messagingLimits as limits } from './limits.ts'
-import { Lists } from './lists.ts'
+import type { Keeper } from './keeper.ts'
 import { amongOwn, mustManage } from './managing.ts'
 import { reopen } from './opening.ts'
-import { meOf, Reader, registeredIn } from './reader.ts'
-import { receiverOf } from './receive.ts'
-import { comeBack } from './returning.ts'
-import { senderOf } from './sender.ts'
-import { Sending } from './sending.ts'
-import { Settling } from './settling.ts'
-import type { Tools } from './work.ts'
-
-export interface ClientOptions {
-  readonly store: Store
-  readonly world: World
-  readonly signal: AbortSignal
-  /** Whether the first failure to connect is the end, or one more reason to try again. */
-  readonly patience?: 'one-attempt' | 'for-ever'
-  readonly onEvent?: (event: SessionEvent) => void
-  /** Whether this device does what members ought to do by themselves; a program that sends one message need not. */
-  readonly tends?: boolean
-  /** How long rejoining may fail before a conversation is begun anew, in milliseconds. */
-  readonly repairMs?: number
-  /** Released with the client, and also if it cannot connect: what only it uses. */
-  readonly owned?: AsyncDisposable
-}
+import { Reader } from './reader.ts'
+import type { Sending } from './sending.ts'
+import type { Settling } from './settling.ts'
 
 /** A message on its way: stored here, and sent until it is answered. */
 export interface Posted {
@@ -89,83 +65,25 @@ export class Client implements AsyncDisposable {
   readonly #sending: Sending
   readonly #settling: Settling
   readonly #keeper: Keeper
-  readonly #life: { isCaughtUp: boolean }
+  readonly #life: Life
+  readonly #held: AsyncDisposable
 
-  private constructor(
-    account: AccountRow,
-    {
-      desk,
-      sending,
-      settling,
-      keeper,
-      life,
-    }: { desk: Desk; sending: Sending; settling: Settling; keeper: Keeper; life: { isCaughtUp: boolean } },
-  ) {
+  private constructor(account: AccountRow, parts: Parts, held: AsyncDisposable) {
     this.account = account
-    this.#desk = desk
-    this.#reader = new Reader(account, desk)
-    this.#sending = sending
-    this.#settling = settling
-    this.#keeper = keeper
-    this.#life = life
+    this.#desk = parts.desk
+    this.#reader = new Reader(account, parts.desk)
+    this.#sending = parts.sending
+    this.#settling = parts.settling
+    this.#keeper = parts.keeper
+    this.#life = parts.life
+    this.#held = held
   }
 
   /** Throws `not-registered`, and what keeps a session from opening. */
-  static async connect({ tends = true, owned, ...options }: ClientOptions): Promise<Client> {
-    await using opening = new AsyncDisposableStack()
-    if (owned !== undefined) opening.use(owned)
-    const { world, signal, onEvent = () => {}, repairMs } = options
-    const store = new CachedStore(options.store, { bytesMax: limits.cacheBytesMax })
-    const account = await registeredIn(store)
-    const { clock, random } = world
-    const { serverKey } = account.identity
-    /** The first is of any session, the second of the one that is open. */
-    const life = { isCaughtUp: false, isUpToDate: false }
-    const bell = new Bell()
-    let keeper: Keeper | undefined
-    const tools: Tools = {
-      me: await meOf(account),
-      lists: new Lists({ serverKey, clock, told: () => bell.ring() }),
-      nowMs: () => clock.nowMs(),
-      repairMs,
-      touched: (conversation) => keeper?.touch(conversation),
-      written: () => tends && keeper?.stir(),
-    }
-    const hear = (event: SessionEvent): void => {
-      if (event.kind === 'phase' && event.phase.phase !== 'open') life.isUpToDate = false
-      if (event.kind === 'phase' && event.phase.phase === 'open' && tends) void keeper?.opened().catch(() => {})
-      if (event.kind === 'notice' && tends) void keeper?.hear(event.notice).catch(() => {})
-      if (event.kind === 'caught-up') life.isCaughtUp = life.isUpToDate = true
-      if (event.kind === 'caught-up' && tends) void keeper?.caughtUp().catch(() => {})
-      if (event.kind === 'stored' && tends) keeper?.wake()
-      onEvent(event)
-      bell.ring()
-    }
-    opening.defer(async () => keeper?.idle())
-    const session = opening.use(
-      await Session.begin(account, {
-        store,
-        world,
-        signal,
-        receiver: receiverOf(tools),
-        sender: senderOf(tools),
-        onEvent: hear,
-      }),
-    )
-    const desk: Desk = { session, store, tools, clock, random, bell, isCaughtUp: () => life.isUpToDate }
-    const sending = new Sending(desk)
-    const settling = new Settling(desk, sending)
-    keeper = opening.use(new Keeper(desk, sending, settling))
-    await session.ready(options)
-    await tools.lists.refresh(store, account.identity.account, { asker: session.asker, signal })
-    await discover(desk, account, { signal })
-    await (tends ? keeper.opened() : comeBack(desk, { signal }))
-    const client = new Client(account, { desk, sending, settling, keeper, life })
-    client.#held = opening.move()
-    return client
+  static async connect(options: ClientOptions): Promise<Client> {
+    const { account, held, ...parts } = await connect(options)
+    return new Client(account, parts, held)
   }
-
-  #held = new AsyncDisposableStack()
 
   get session(): Session {
     return this.#desk.session
@@ -389,7 +307,7 @@ export class Client implements AsyncDisposable {
   /** Whoever waits for something here is told that it has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#desk.bell.end(new ClientError('ended', 'the client was closed'))
-    await this.#held.disposeAsync()
+    await this.#held[Symbol.asyncDispose]()
   }
 
   async #accounts(names: readonly string[], wait: Wait): Promise<readonly AccountId[]> {

@@ -11,7 +11,7 @@ import {
 import { decode, ProtocolError } from '@messageu/protocol'
 import { type AccountId, DeliveredCommit, type Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { noteDirect } from './directs.ts'
 import { bringsKeys } from './healing.ts'
 import { noteArrived } from './newcomers.ts'
@@ -48,7 +48,7 @@ export async function takeCommit(work: Work, delivery: Delivery, row: Conversati
 
 /** Whoever waits for its place waits no longer once the others have taken it off. */
 function withoutState(work: Work, row: ConversationRow, { roster }: DeliveredCommit): void {
-  const isThere = roster.some((device) => sameBytes(device, work.me.self.device))
+  const isThere = isAmong(work.me.self.device, roster)
   if (row.standing.kind === 'waiting' && !isThere)
     work.put({ ...row, standing: { kind: 'removed', body: { by: undefined } } })
 }

@@ -2,7 +2,7 @@ import { Secret, signingKey } from '@messageu/e2ee'
 import { type Content, type ConversationState, type OpenedMessage, view } from '@messageu/e2ee/conversation'
 import type { AccountId, Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { accountKeys, accountRow, getRow, putRow } from '../rows.ts'
 import { takeCopies } from './copies-in.ts'
 import { giveUpPlace, keepDeparture } from './departures.ts'
@@ -58,7 +58,7 @@ async function show(work: Work, { delivery, row, message }: TakenMessage): Promi
 /** In a group the title is the owners' to give, as who is in it is. */
 async function takeTitle(work: Work, taken: TakenMessage, title: string): Promise<void> {
   const { row, state, message, delivery } = taken
-  if (row.kind !== 'group' || !hasAny(view(state).owners, message.sender.account)) return
+  if (row.kind !== 'group' || !isAmong(message.sender.account, view(state).owners)) return
   const isNewest = await isNewestTitle(work, row, historyKey(row, row.base + delivery.sequence))
   const titled = isNewest ? { ...row, title, ownTitle: undefined } : row
   work.put(titled)
@@ -128,8 +128,4 @@ async function takeManager(work: Work, { row, message }: TakenMessage, bytes: Ui
 
 function isAmongOwn(work: Work, { kind }: ConversationRow, sender: AccountId): boolean {
   return kind === 'own-devices' && sameBytes(sender, work.me.self.account)
-}
-
-function hasAny(accounts: readonly AccountId[], account: AccountId): boolean {
-  return accounts.some((each) => sameBytes(each, account))
 }

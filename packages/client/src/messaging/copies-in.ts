@@ -9,7 +9,7 @@ import {
 import { ProtocolError } from '@messageu/protocol'
 import type { AccountId, SendId } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { dropRow, getRow, listRow, putRow } from '../rows.ts'
 import type { TakenMessage } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
@@ -76,7 +76,7 @@ async function put(
 
 async function isOwner(work: Work, { kind, conversation }: ConversationRow, account: AccountId): Promise<boolean> {
   const state = kind === 'group' ? await work.state(conversation) : undefined
-  return state !== undefined && view(state).owners.some((owner) => sameBytes(owner, account))
+  return state !== undefined && isAmong(account, view(state).owners)
 }
 
 /** Who wrote it, if the signature of a device on that account's list says so. */

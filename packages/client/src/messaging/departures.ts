@@ -1,7 +1,7 @@
 import { view } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { dropRow, putRow, rowsOf } from '../rows.ts'
+import { dropRow, getRow, putRow, rowsOf } from '../rows.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { stands, type Word } from './duties.ts'
 import { errandKey } from './errands.ts'
@@ -49,8 +49,7 @@ export async function giveUpPlace(work: Work, conversation: ConversationId): Pro
 /** A sibling has said in the conversation that the account leaves: the server hears it too. */
 export async function confirmLeaving(desk: Desk, conversation: ConversationId, wait: Wait): Promise<void> {
   const { account } = desk.tools.me.self
-  const words = await departuresFrom(desk, conversation)
-  if (!words.some((word) => sameBytes(word.account, account))) return
+  if ((await getRow(desk.store, errandRow, errandKey('departure', conversation, account))) === undefined) return
   await desk.session.request('leave', { conversation }, wait)
   await write(desk, async (work) => dropDeparture(work, conversation, account))
 }

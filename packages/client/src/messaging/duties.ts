@@ -1,7 +1,7 @@
 import type { VerifiedList } from '@messageu/e2ee'
 import type { Departure, View } from '@messageu/e2ee/conversation'
 import type { AccountId, DeviceId } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { messagingLimits as limits } from './limits.ts'
 
 /** An account's word that it leaves: in which generation, and when this device had it, by its own clock. */
@@ -38,7 +38,7 @@ export function dutiesOf(
     ({ account, device }) => newest(account) !== undefined && !isListed(newest, account, device),
   )
   const standing = departures.filter((word) => stands(view, word))
-  const isOwner = owners.some((owner) => sameBytes(owner, own))
+  const isOwner = isAmong(own, owners)
   const departed = standing
     .filter(({ account }) => has(members, account))
     .map((word) => ({ ...word, isProven: isProven(view, word, newest) }))
@@ -46,8 +46,7 @@ export function dutiesOf(
   const accounts = kind === 'group' ? lists.map(({ account }) => account) : invited
   const missing = accounts.filter(
     (account) =>
-      !has(standing, account) &&
-      (newest(account)?.devices.some(({ device }) => !roster.some((each) => sameBytes(each, device))) ?? false),
+      !has(standing, account) && (newest(account)?.devices.some(({ device }) => !isAmong(device, roster)) ?? false),
   )
   return { delisted, departed, missing }
 }
@@ -57,8 +56,7 @@ type NewestLists = (account: AccountId) => VerifiedList | undefined
 /** Whether the word still counts: not once the account is out, nor when it has been brought back since. */
 export function stands({ generation, lists, invited }: View, word: Word): boolean {
   const here = lists.find(({ account }) => sameBytes(account, word.account))
-  if (word.generation < generation)
-    return here !== undefined || invited.some((account) => sameBytes(account, word.account))
+  if (word.generation < generation) return here !== undefined || isAmong(word.account, invited)
   return here !== undefined && here.since <= word.epoch
 }
 

@@ -2,7 +2,7 @@ import { view } from '@messageu/e2ee/conversation'
 import { utf8Encode } from '@messageu/protocol'
 import { type AccountId, accountName, type ConversationId, toBase64url } from '@messageu/protocol/v3'
 import { alarmError, alarmKey } from '../alarms.ts'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { alarmRow, getRow, pinRow, rowsOf } from '../rows.ts'
 import { isAnnounced } from './announcing.ts'
@@ -117,7 +117,7 @@ export async function describe(kept: Kept, row: ConversationRow): Promise<Known 
   const members = await Promise.all(
     (shown?.lists ?? []).map(async ({ account }) => ({
       ...(await somebody(kept.store, account)),
-      isOwner: shown?.owners.some((owner) => sameBytes(owner, account)) ?? false,
+      isOwner: isAmong(account, shown?.owners ?? []),
       devices: shown?.members.filter((member) => sameBytes(member.account, account)).length ?? 0,
     })),
   )

@@ -1,18 +1,22 @@
 import { view } from '@messageu/e2ee/conversation'
 import { type ConversationId, type Opening, RefusedError, type ConversationState as Shown } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { type Desk, look, rowOf, type Wait } from './desk.ts'
+import { type Desk, look, type Wait } from './desk.ts'
 import { messagingLimits as limits } from './limits.ts'
 import type { ConversationRow } from './rows.ts'
-import { within } from './within.ts'
 import { write } from './writing.ts'
 
 /**
  * What the server has of a conversation that may have suffered. One that was restored from an older copy may know nothing
  * of it: it is founded there again, under its id, to be begun anew with everybody in it. Nothing where that cannot be:
- * the row says then what has become of it. CONVERSATIONS C 7, D 4
+ * the row says then what has become of it. Where it may have been taken out, what says so comes within a minute, or it has
+ * lost its place. CONVERSATIONS C 7, D 4
  */
-export async function shownOrFounded(desk: Desk, row: ConversationRow, wait: Wait): Promise<Shown | undefined> {
+export async function shownOrFounded(
+  desk: Desk,
+  row: ConversationRow,
+  wait: Wait,
+): Promise<Shown | 'nothing' | 'later'> {
   const shown = await read(desk, row.conversation, wait)
   if (!(shown instanceof RefusedError)) return shown
   switch (row.standing.kind) {
@@ -21,22 +25,22 @@ export async function shownOrFounded(desk: Desk, row: ConversationRow, wait: Wai
       break
     case 'request': // once it is accepted it is looked at again
     case 'withdrawn':
-      return undefined
+      return 'nothing'
     case 'announced':
     case 'waiting':
     case 'left':
     case 'removed':
       await settle(desk, row, {})
-      return undefined
+      return 'nothing'
   }
   if (row.kind === 'own-devices') throw shown // it is there from registration on
   if (await isFounded(desk, row, wait))
     return desk.session.request('read-state', { conversation: row.conversation }, wait)
-  // whoever was taken out, and wrote before that came, hears of it now
-  const isTold = async (): Promise<boolean> =>
-    (await rowOf(desk, row.conversation))?.standing.kind !== row.standing.kind
-  if (!(await within(desk, limits.placeMs, isTold, wait))) await lose(desk, row)
-  return undefined
+  const since = row.doubt?.placelessSince
+  if (since === undefined) await settle(desk, row, { doubt: { placelessSince: desk.tools.nowMs() } })
+  if (since === undefined || Math.abs(desk.tools.nowMs() - since) < limits.placeMs) return 'later'
+  await lose(desk, row)
+  return 'nothing'
 }
 
 async function read(desk: Desk, conversation: ConversationId, wait: Wait): Promise<Shown | RefusedError> {
@@ -104,7 +108,7 @@ async function settle(
   await write(desk, async (work) => {
     const now = await work.conversation(conversation)
     if (now?.standing.kind !== standing.kind) return
-    work.put({ ...now, ...outcome, isDoubted: false })
+    work.put({ ...now, doubt: undefined, ...outcome })
     if (outcome.standing?.kind === 'removed') work.dropState(conversation)
     work.tools.touched(conversation)
     if (why !== undefined) await work.tell({ kind: 'stuck', body: { conversation, by: undefined, why } })

@@ -1,6 +1,6 @@
 import { type Content, view } from '@messageu/e2ee/conversation'
 import type { ConversationId, DeviceId } from '@messageu/protocol/v3'
-import { compareBytes, sameBytes } from '../bytes.ts'
+import { compareBytes, isAmong, sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import type { Outcome } from '../outbox.ts'
 import { rowsOf } from '../rows.ts'
@@ -108,7 +108,7 @@ async function giveHistory(
 async function bringDevice(desk: Desk, conversation: ConversationId, device: DeviceId, wait: Wait): Promise<boolean> {
   await bringIn(desk, conversation, [desk.tools.me.self.account], wait)
   const state = await look(desk).state(conversation)
-  return state === undefined || view(state).roster.some((each) => sameBytes(each, device))
+  return state === undefined || isAmong(device, view(state).roster)
 }
 
 /** The conversations that this device is in, in the order of their ids. */

@@ -1,6 +1,6 @@
 import { leaving, view } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { badAnswer, ClientError } from '../errors.ts'
 import { beginAlone } from './beginning.ts'
 import { bringIn } from './bringing.ts'
@@ -59,7 +59,7 @@ export async function removePeople(
     desk,
     conversation,
     async ({ state }) => {
-      const here = view(state).members.filter(({ account }) => hasAny(accounts, account))
+      const here = view(state).members.filter(({ account }) => isAmong(account, accounts))
       if (here.length === 0) return undefined
       const wish = { kind: 'remove', devices: here.map(({ device }) => device) } as const
       return { wish, accounts: accounts.filter((account) => here.some((member) => sameBytes(member.account, account))) }
@@ -78,7 +78,7 @@ export async function rename(
 ): Promise<void> {
   mustBeTitle(title)
   const state = await look(desk).state(conversation)
-  if (state !== undefined && !hasAny(view(state).owners, desk.tools.me.self.account))
+  if (state !== undefined && !isAmong(desk.tools.me.self.account, view(state).owners))
     throw new ClientError('forbidden', 'only owners name a group')
   const { outcome } = await sending.post(conversation, { kind: 'title', body: { title } }, wait)
   const answered = await outcome
@@ -97,7 +97,7 @@ export async function repeatTitle(
   const state = await work.state(conversation)
   if (row?.title === undefined || !row.ownTitle?.isLost || state === undefined) return
   if (await mayBeOlder(work, row, row.ownTitle.place)) return
-  if (hasAny(view(state).owners, desk.tools.me.self.account))
+  if (isAmong(desk.tools.me.self.account, view(state).owners))
     await rename(desk, sending, { conversation, title: row.title }, wait)
 }
 
@@ -141,8 +141,4 @@ export async function leave(desk: Desk, sending: Sending, conversation: Conversa
 /** A group of another program may have none that anybody sees; ours have one. */
 function mustBeTitle(title: string): void {
   if (title.trim() === '') throw new ClientError('empty-text', 'a group needs a title')
-}
-
-function hasAny(accounts: readonly AccountId[], account: AccountId): boolean {
-  return accounts.some((each) => sameBytes(each, account))
 }

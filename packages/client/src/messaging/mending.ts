@@ -65,7 +65,8 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
   const before = await rowOf(desk, conversation)
   if (before === undefined) return true
   const shown = await shownOrFounded(desk, before, wait)
-  if (shown === undefined) return true
+  if (shown === 'nothing') return true
+  if (shown === 'later') return false
   const hasLost = isBehind(shown, before)
   const undelivered = { from: before.received + 1, through: shown.sequence }
   // after a restore everything comes again, and says by itself what is missing
@@ -74,7 +75,7 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
   if (explained.some(({ why }) => why === 'waiting')) return false
   return write(desk, async (work) => {
     const row = await work.conversation(conversation)
-    if (row === undefined || !row.isDoubted) return true
+    if (row?.doubt === undefined) return true
     if (row.received !== before.received) return false
     const received = isAway ? Math.max(row.received, shown.sequence) : row.received
     const holes = explained.filter(({ why }) => why !== 'not-addressed')
@@ -82,7 +83,7 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
       holes.reduce<ConversationRow>((known, hole) => missing(known, { ...hole, since: work.nowMs }), {
         ...row,
         received,
-        isDoubted: false,
+        doubt: undefined,
       }),
     )
     const sure = (await showGaps(work, conversation, holes)) ?? row

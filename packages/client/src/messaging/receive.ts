@@ -8,7 +8,7 @@ import { takeCommit } from './commits-in.ts'
 import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
-import { type ConversationRow, conversationRow } from './rows.ts'
+import { type ConversationRow, conversationRow, doubted } from './rows.ts'
 import { takeWelcome } from './welcomes-in.ts'
 import { type Tools, Work } from './work.ts'
 
@@ -46,7 +46,7 @@ function countAnew(work: Work, row: ConversationRow, { sendNumber }: Pick<Sessio
     ...(isTitleLost && { ownTitle: { ...ownTitle, isLost: true } }),
     restoredEpoch: row.epoch,
     transcript: { seen, ahead: [], recent: [] },
-    isDoubted: true,
+    doubt: doubted,
   })
   work.tools.touched(row.conversation)
 }

@@ -7,7 +7,7 @@ import {
   RefusedError,
   type ConversationState as ShownState,
 } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { beginAlone, isAlone, takePlace } from './beginning.ts'
 import { newestLists } from './commits-out.ts'
 import { type Desk, look, type Wait } from './desk.ts'
@@ -115,18 +115,14 @@ async function rosterFor(desk: Desk, { accounts, members, present }: Claim): Pro
     [
       ...devices.map((listed) => listed.device),
       ...members.filter((member) => sameBytes(member.account, account)).map((member) => member.device),
-    ].some((each) => has(there, each))
+    ].some((each) => isAmong(each, there))
   const partaking = areShown(present) ? lists.filter(isThere) : lists
   const listed = partaking.flatMap(({ devices }) => devices.map((each) => each.device))
-  const others = areShown(present) ? there.filter((each) => !has(known, each) && !has(listed, each)) : []
+  const others = areShown(present) ? there.filter((each) => !isAmong(each, known) && !isAmong(each, listed)) : []
   return [device, ...[...listed, ...others].filter((each) => !sameBytes(each, device))]
 }
 
 /** Of a group whoever is on the roster takes part; only until others have come into one that was begun anew, they do too. */
 function areShown({ kind, generation, epoch }: ShownState): boolean {
   return kind === 'group' && (generation === 1 || epoch > 0)
-}
-
-function has(devices: readonly DeviceId[], device: DeviceId): boolean {
-  return devices.some((each) => sameBytes(each, device))
 }

@@ -115,8 +115,11 @@ export const conversationRow = {
     isUnseen: bool,
     /** The newest Welcomes that have brought it in: what comes again is nothing. */
     welcomes: list(Hash, { max: limits.welcomesRemembered }),
-    /** Whether commits may be lost: the server was restored or this device was away for long, and nobody has compared. */
-    isDoubted: bool,
+    /**
+     * Commits may be lost: the server was restored or this device was away for long, and nobody has compared. And since when
+     * the server shows no place for this account, if it did when that was tried.
+     */
+    doubt: optional(struct({ placelessSince: optional(u64) })),
     /** The place in the history from which on nothing has been shown, while it is silent. CONVERSATIONS C 11 */
     silentFrom: optional(u64),
     /** Whom this device still has to bring in, having begun it: nothing is sent before. CONVERSATIONS C 1, D 4 */
@@ -124,6 +127,9 @@ export const conversationRow = {
   }),
 } as const
 export type ConversationRow = Infer<(typeof conversationRow)['codec']>
+
+/** Commits may be lost, and nobody has looked yet. */
+export const doubted = { placelessSince: undefined } as const satisfies ConversationRow['doubt']
 
 // ─── what opens and seals ───
 

@@ -13,7 +13,7 @@ import type { Draft, Outcome, Place, Sender, Unanswered } from '../outbox.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
 import type { Change, RowStore } from '../store.ts'
 import { without } from './gaps.ts'
-import { type ConversationRow, type DraftRow, draftRow } from './rows.ts'
+import { type ConversationRow, type DraftRow, doubted, draftRow } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
 import { take } from './transcript.ts'
 import { noteTitled } from './untitled.ts'
@@ -127,7 +127,7 @@ async function messageAnswered(work: Work, entry: Unanswered, outcome: Outcome):
 
 /** Others may have begun it anew without this device, and nothing comes any more that would tell. */
 function doubt(work: Work, row: ConversationRow): void {
-  work.put({ ...row, isDoubted: true })
+  work.put({ ...row, doubt: row.doubt ?? doubted })
   work.tools.touched(row.conversation)
 }
 

@@ -136,8 +136,10 @@ class NotReady extends Error {}
 /** Whatever keeps this device from its place is mended first, as far as it can be. */
 async function activeRow(desk: Desk, conversation: ConversationId, wait: Wait): Promise<ConversationRow> {
   const before = await rowOf(desk, conversation)
-  if (before?.isDoubted) await compareEpoch(desk, conversation, wait)
+  if (before?.doubt !== undefined) await compareEpoch(desk, conversation, wait)
   const row = await rowOf(desk, conversation)
+  if (row?.doubt?.placelessSince !== undefined)
+    throw new ClientError('not-a-member', 'the server knows of no place for this account in the conversation')
   switch (row?.standing.kind) {
     case 'active':
       return row

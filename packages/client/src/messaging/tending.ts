@@ -1,7 +1,7 @@
 import type { VerifiedList } from '@messageu/e2ee'
 import { type ConversationState, type View, view } from '@messageu/e2ee/conversation'
 import { type AccountId, type ConversationId, toBase64url } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { bringIn } from './bringing.ts'
 import { commit } from './commits-out.ts'
 import { departuresFrom } from './departures.ts'
@@ -22,7 +22,7 @@ export async function wantedByTurn(
 ): Promise<{ atOnce: Duties; later: Duties }> {
   const shown = await viewOf(desk, conversation)
   if (shown === undefined) return { atOnce: nothing, later: nothing }
-  const isOwner = shown.owners.some((owner) => sameBytes(owner, desk.tools.me.self.account))
+  const isOwner = isAmong(desk.tools.me.self.account, shown.owners)
   const by = { account: desk.tools.me.self.account, isOwner, nowMs: desk.clock.nowMs() }
   return split(await dutiesIn(desk, shown), by)
 }

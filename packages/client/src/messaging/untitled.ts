@@ -1,6 +1,6 @@
 import { type View, view } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import type { Outcome } from '../outbox.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
 import type { RowStore } from '../store.ts'
@@ -30,8 +30,8 @@ export async function noteCome(
     arrived,
   }: { delivery: { sequence: number }; before: View; arrived: readonly Person[] },
 ): Promise<void> {
-  const isNew = ({ account }: Person): boolean => !hasAny(before.lists, account)
-  if (!arrived.some(isNew) || !before.owners.some((owner) => sameBytes(owner, work.me.self.account))) return
+  const isNew = ({ account }: Person): boolean => !isMember(before.lists, account)
+  if (!arrived.some(isNew) || !isAmong(work.me.self.account, before.owners)) return
   const { conversation, base } = row
   const title = (await untitledIn(work.store, conversation))?.title ?? row.title
   if (title !== undefined && title.trim() !== '') put(work, { conversation, title, place: base + sequence })
@@ -64,7 +64,7 @@ export async function sayTitle(
   const untitled = await untitledIn(desk.store, conversation)
   if (untitled === undefined) return undefined
   const state = await look(desk).state(conversation)
-  if (state !== undefined && !view(state).owners.some((owner) => sameBytes(owner, desk.tools.me.self.account))) {
+  if (state !== undefined && !isAmong(desk.tools.me.self.account, view(state).owners)) {
     await write(desk, async (work) => drop(work, conversation))
     return undefined
   }
@@ -93,7 +93,7 @@ function drop(work: Work, conversation: ConversationId): void {
   work.store.put(dropRow(errandRow, untitledKey(conversation)))
 }
 
-function hasAny(lists: View['lists'], account: AccountId): boolean {
+function isMember(lists: View['lists'], account: AccountId): boolean {
   return lists.some((each) => sameBytes(each.account, account))
 }
 

@@ -18,7 +18,7 @@ import {
   RefusedError,
 } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
-import { sameBytes } from '../bytes.ts'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
 import { announce, isAnnounced } from './announcing.ts'
 import { enter } from './commits-in.ts'
@@ -97,7 +97,7 @@ async function join(
   if (arrived === undefined) return refusal('malformed', 'a Welcome that cannot be read')
   if (known !== undefined && !isAnnounced(known) && generation < known.generation)
     return refusal('older', 'a generation that has ended')
-  if (known !== undefined && hasHash(known.welcomes, sealedHash(arrived.welcome)))
+  if (known !== undefined && isAmong(sealedHash(arrived.welcome), known.welcomes))
     return refusal('seen', 'this Welcome was opened before')
   const tree = await treeOf(conversation, arrived, asker)
   if (tree === undefined) return 'overtaken'
@@ -106,7 +106,7 @@ async function join(
   const memory = {
     packages,
     isHeld,
-    wasSeen: (hash: Hash) => packages.some(({ welcomes }) => hasHash(welcomes, hash)),
+    wasSeen: (hash: Hash) => packages.some(({ welcomes }) => isAmong(hash, welcomes)),
   }
   const { sender, welcome } = arrived
   const attempt = () =>
@@ -208,10 +208,6 @@ async function treeOf(
     if (error instanceof RefusedError && error.retry === 'never') return undefined
     throw error
   }
-}
-
-function hasHash(hashes: readonly Hash[], hash: Hash): boolean {
-  return hashes.some((each) => sameBytes(each, hash))
 }
 
 function isInside({ standing }: ConversationRow): boolean {

@@ -98,7 +98,7 @@ export class Work {
       updatedAt: this.nowMs,
       isUnseen: false,
       welcomes: [],
-      isDoubted: false,
+      doubt: undefined,
       silentFrom: undefined,
       awaited: [],
     }

@@ -1,5 +1,6 @@
 import type { Secret } from '@messageu/e2ee'
-import { Client, type ClientOptions } from '../messaging/client.ts'
+import { Client } from '../messaging/client.ts'
+import type { ClientOptions } from '../messaging/connecting.ts'
 import { openProfile } from './profile.ts'
 import { nodeWorld } from './world.ts'
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { ConversationId } from '@messageu/protocol/v3'
+import { messagingLimits as limits } from '../../src/messaging/limits.ts'
 import { never } from '../world.ts'
 import { type Device, MessagingWorld } from './people.ts'
 
@@ -182,8 +183,12 @@ describe('U05: after the server was restored to when others were in a group', ()
     await world.pass(mendedMs)
     assert.deepEqual(await alice.members(group), ['alice', 'carol'])
     await online(bob)
-    const saying = bob.client.sendTo(group, { text: 'is anybody here?' }, { signal: never })
-    await assert.rejects(world.over(saying), { reason: 'not-permitted' })
+    const say = () => world.over(bob.client.sendTo(group, { text: 'is anybody here?' }, { signal: never }))
+    await assert.rejects(say(), { reason: 'not-permitted' })
+    const began = world.clock.monotonicMs()
+    await assert.rejects(say(), { reason: 'not-a-member' })
+    assert.ok(world.clock.monotonicMs() - began < limits.placeMs, 'nobody waits for what may never come')
+    assert.equal((await bob.client.describe(group))?.standing, 'active', 'it may have been taken out')
     await world.pass(mendedMs)
     assert.equal((await bob.client.describe(group))?.standing, 'waiting')
     assert.equal(bob.told('stuck').length, 1)
