@@ -13,7 +13,7 @@ export const program: Piece = {
   platform: 'node',
   files: [
     { name: 'start', tags: ['$initial'], test: (id) => !/[\\/]cli[\\/]src[\\/]main\.ts$/.test(id) },
-    { name: 'account', test: /[\\/]cli[\\/]src[\\/]v3[\\/](?:context|home)\.ts$/ },
+    { name: 'account', test: /[\\/]cli[\\/]src[\\/](?:v3[\\/](?:context|saying)|text-input)\.ts$/ },
   ],
 }
 

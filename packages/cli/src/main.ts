@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { asFailure, exits, Failure } from './failure.ts'
-import { addOperator } from './operator.ts'
+import { operatorFamilies } from './operator.ts'
 import { complain, type Output } from './output.ts'
 import { addV2 } from './v2/command.ts'
-import { addV3 } from './v3/command.ts'
+import { v3Families } from './v3/command.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -16,10 +16,10 @@ const program = new Command('messageu')
 
 const args = process.argv.slice(2)
 
-// ─── the commands: one line each ───
-await addOperator(program, args)
-addV3(program)
-addV2(program)
+// a line that begins with a command makes that one: making all of them takes as long as reading it
+const families: typeof operatorFamilies = { ...operatorFamilies, ...v3Families, v2: addV2 }
+const [word = ''] = args
+for (const name of Object.hasOwn(families, word) ? [word] : Object.keys(families)) await families[name]?.(program, args)
 
 const output: Output = { json: args.includes('--json'), out: process.stdout, err: process.stderr }
 
@@ -34,6 +34,8 @@ try {
 } catch (error) {
   if (!isBrokenPipe(error)) await end(error)
 }
+await Promise.all([process.stdout, process.stderr].map(written))
+process.exit() // by itself it would look first whether anything is left to do
 
 async function end(error: unknown): Promise<void> {
   if (!(error instanceof CommanderError)) {
@@ -44,6 +46,11 @@ async function end(error: unknown): Promise<void> {
     process.exitCode = exits.usage
     if (error.code !== 'commander.help') await complain(output, wrongUsage(error))
   }
+}
+
+/** Resolves once everything that was written is out, or nobody reads it. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()))
 }
 
 function wrongUsage({ message }: CommanderError): Failure {

@@ -1,6 +1,5 @@
 import { defaultOf, flagOf, isYesNo, type SettingName, settings } from '@messageu/server/settings'
-import { Option } from 'commander'
-import type { OperatorCommands } from './operator.ts'
+import { type Command, Option } from 'commander'
 import type { Output } from './output.ts'
 
 /** The flags of `serve`: one for each setting of the server. */
@@ -12,8 +11,8 @@ const flags = (Object.keys(settings) as SettingName[]).map((name) => {
 const json = (): Option => new Option('--json', 'one JSON object a line, for programs')
 const data = (): Option => new Option('--data <folder>', `the data folder (default: ${settings.data.default})`)
 
-/** What `serve` and `admin` can do. The modules of each are loaded when it runs. */
-export function complete({ serve, admin }: OperatorCommands): void {
+/** What `serve` can do. Its modules are loaded when it runs. */
+export function completeServe(serve: Command): void {
   for (const { option } of flags) serve.addOption(option)
   serve.option('--config <file>', 'a TOML file with settings').action(async (options: Record<string, unknown>) => {
     const { serve: run } = await import('./serve.ts')
@@ -21,7 +20,10 @@ export function complete({ serve, admin }: OperatorCommands): void {
     const written = Object.fromEntries(given.filter(([, value]) => value !== undefined))
     await run({ flags: written, file: options.config as string | undefined }, outputFor(options)) // commander: a string
   })
+}
 
+/** What `admin` can do, in the same way. */
+export function completeAdmin(admin: Command): void {
   admin
     .command('doctor')
     .description('look at everything in the data folder')

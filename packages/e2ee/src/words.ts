@@ -9,7 +9,6 @@ import { newSeed, type RandomBytes, Secret } from './secret.ts'
 import { type SigningKey, signingKey } from './signing.ts'
 
 const wordCount = 24
-const knownWords: ReadonlySet<string> = new Set(wordlist)
 
 /** The account key as a person writes it down: 24 words of BIP-39's English list, the last with a checksum. §4.1 */
 export class RecoveryWords {
@@ -69,7 +68,7 @@ export function parseWords(text: string): RecoveryWords {
   const words = text.normalize('NFKD').toLowerCase().trim().split(/\s+/)
   if (words.length !== wordCount) throw new IdentityError('word-count', `${words.length} words instead of ${wordCount}`)
   words.forEach((word, i) => {
-    if (!knownWords.has(word)) throw new UnknownWordError(i + 1, word)
+    if (!wordlist.includes(word)) throw new UnknownWordError(i + 1, word)
   })
   return new RecoveryWords(entropyOf(words))
 }

@@ -15,6 +15,9 @@ export interface Options {
   readonly manager?: boolean
 }
 
+/** What adds the commands that begin with a word, by that word. */
+export type Families = Readonly<Record<string, (program: Command) => void>>
+
 /** What a command does with what stands on the line. */
 export type Run = (context: Context, given: { args: string[]; options: Options }) => Promise<void>
 
@@ -40,7 +43,7 @@ export function wholeNumber(text: string): number {
 }
 
 async function act(run: Run, args: string[], options: Options): Promise<void> {
-  const [{ profileFolder }, { machine }] = await Promise.all([import('./home.ts'), import('./context.ts')])
+  const { machine, profileFolder } = await import('./context.ts')
   using interruption = onInterrupt()
   const output = { json: options.json ?? false, out: process.stdout, err: process.stderr }
   const { signal } = interruption

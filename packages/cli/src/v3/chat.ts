@@ -10,7 +10,7 @@ import { asClientFailure } from './failing.ts'
 import { tellHistory } from './history.ts'
 import { Labels } from './labels.ts'
 import { show } from './listen.ts'
-import { say } from './send.ts'
+import { say } from './saying.ts'
 
 const help = `A line is sent to whoever the prompt names. Lines that begin with a slash are for this program:
   /to WHO        from now on lines go there (a name, me, #TITLE or #ID)

@@ -1,48 +1,58 @@
 import { type Command, Option } from 'commander'
 import { Failure } from '../failure.ts'
-import { add, type Options } from './adding.ts'
-import { addConversations } from './conversation-commands.ts'
+import { add, type Families, type Options } from './adding.ts'
+import { conversationFamilies } from './conversation-commands.ts'
+
+const server = (): Option =>
+  new Option('--server <link>', 'the link to the server, as messageu serve prints it (default: MESSAGEU_SERVER)')
+const words = (what: string): Option => new Option('--words-file <file>', what)
 
 /** The commands of whoever has an account. Their modules are loaded when one of them runs. */
-export function addV3(program: Command): void {
-  const server = (): Option =>
-    new Option('--server <link>', 'the link to the server, as messageu serve prints it (default: MESSAGEU_SERVER)')
-  const words = (what: string): Option => new Option('--words-file <file>', what)
-
-  add(
-    program,
-    'register <name>',
-    'a new account, with this as its first device',
-    async (context, { args: [name = ''], options }) => {
-      const { register } = await import('./account.ts')
-      await register(context, { name, server: serverIn(options), wordsFile: options.wordsFile })
-    },
-  )
-    .addOption(server())
-    .addOption(words('where the 24 words are, or go to (without a terminal: recovery-words.txt in the profile)'))
-  add(
-    program,
-    'recover',
-    'the account that 24 words belong to, with this as its only device',
-    async (context, { options }) => {
-      const { recover } = await import('./account.ts')
-      await recover(context, { server: serverIn(options), wordsFile: options.wordsFile })
-    },
-  )
-    .addOption(server())
-    .addOption(words('where the 24 words are (without one: typed, or through a pipe)'))
-  add(program, 'whoami', 'who this profile is', async (context) => {
-    const { whoami } = await import('./account.ts')
-    await whoami(context)
-  })
-  add(program, 'people [name]', 'who there is; or whoever has exactly this name', async (context, { args: [name] }) => {
-    const { people, person } = await import('./people.ts')
-    await (name === undefined ? people(context) : person(context, name))
-  })
-  addRequests(program)
-  addDevices(program.command('device').description('the devices of this account'))
-  addSafety(program)
-  addConversations(program)
+export const v3Families: Families = {
+  register: (program) =>
+    add(
+      program,
+      'register <name>',
+      'a new account, with this as its first device',
+      async (context, { args: [name = ''], options }) => {
+        const { register } = await import('./account.ts')
+        await register(context, { name, server: serverIn(options), wordsFile: options.wordsFile })
+      },
+    )
+      .addOption(server())
+      .addOption(words('where the 24 words are, or go to (without a terminal: recovery-words.txt in the profile)')),
+  recover: (program) =>
+    add(
+      program,
+      'recover',
+      'the account that 24 words belong to, with this as its only device',
+      async (context, { options }) => {
+        const { recover } = await import('./account.ts')
+        await recover(context, { server: serverIn(options), wordsFile: options.wordsFile })
+      },
+    )
+      .addOption(server())
+      .addOption(words('where the 24 words are (without one: typed, or through a pipe)')),
+  whoami: (program) =>
+    add(program, 'whoami', 'who this profile is', async (context) => {
+      const { whoami } = await import('./account.ts')
+      await whoami(context)
+    }),
+  people: (program) =>
+    add(
+      program,
+      'people [name]',
+      'who there is; or whoever has exactly this name',
+      async (context, { args: [name] }) => {
+        const { people, person } = await import('./people.ts')
+        await (name === undefined ? people(context) : person(context, name))
+      },
+    ),
+  requests: addRequests,
+  device: (program) => addDevices(program.command('device').description('the devices of this account')),
+  verify: addVerify,
+  alarms: addAlarms,
+  ...conversationFamilies,
 }
 
 function addRequests(program: Command): void {
@@ -85,7 +95,7 @@ function addDevices(device: Command): void {
   })
 }
 
-function addSafety(program: Command): void {
+function addVerify(program: Command): void {
   add(
     program,
     'verify <who>',
@@ -95,6 +105,9 @@ function addSafety(program: Command): void {
       await verify(context, who, { confirm: options.confirm ?? false })
     },
   ).addOption(new Option('--confirm', 'you have compared it, and it is the same'))
+}
+
+function addAlarms(program: Command): void {
   const alarms = add(program, 'alarms', 'what you were warned of', async (context) => {
     const safety = await import('./safety.ts')
     await safety.alarms(context)

@@ -4,6 +4,8 @@ import { nodeWorld, openProfile, type Profile } from '@messageu/client/node'
 import { notice, type Output } from '../output.ts'
 import { alarmSentences } from './alarm-sentences.ts'
 
+export { profileFolder } from './home.ts'
+
 /** What every command works with. */
 export interface Context {
   readonly output: Output

@@ -1,44 +1,50 @@
 import { type Command, Option } from 'commander'
 import { exits } from '../failure.ts'
-import { add, wholeNumber } from './adding.ts'
+import { add, type Families, wholeNumber } from './adding.ts'
 import type { Context } from './context.ts'
 
 const historyDefault = 50
 const historyMax = 100_000
 
 /** The commands that conversations are led with. */
-export function addConversations(program: Command): void {
-  add(
-    program,
-    'send <who> [text...]',
-    'send a text: from the arguments, or through a pipe',
-    async (context, { args: [who = '', ...words] }) => {
-      const { send } = await import('./send.ts')
-      await send(context, who, words)
-    },
-  ).addHelpText('after', whoHelp)
-  add(program, 'listen', 'what comes in, as it comes', async (context, { options }) => {
-    const { listen } = await import('./listen.ts')
-    await listen(context, { once: options.once ?? false })
-  }).addOption(new Option('--once', 'all that waits, then end'))
-  add(program, 'history <who>', 'what was said', async (context, { args: [who = ''], options }) => {
-    const { history } = await import('./history.ts')
-    await history(context, who, { limit: Math.min(options.limit ?? historyDefault, historyMax) })
-  })
-    .addOption(
-      new Option('--limit <n>', `how much of it (default: the newest ${historyDefault})`).argParser(wholeNumber),
-    )
-    .addHelpText('after', whoHelp)
-  add(program, 'conversations', 'the people and groups that you write with', async (context) => {
-    const { conversations } = await import('./conversations.ts')
-    await conversations(context)
-  })
-  add(program, 'chat [who]', 'write and read, line by line', async (context, { args: [who] }) => {
-    const { chat } = await import('./chat.ts')
-    await chat(context, who)
-  }).addHelpText('after', whoHelp)
-  addGroups(program.command('group').description('groups: who is in them, and what they are called'))
-  addProofs(program)
+export const conversationFamilies: Families = {
+  send: (program) =>
+    add(
+      program,
+      'send <who> [text...]',
+      'send a text: from the arguments, or through a pipe',
+      async (context, { args: [who = '', ...words] }) => {
+        const { send } = await import('./send.ts')
+        await send(context, who, words)
+      },
+    ).addHelpText('after', whoHelp),
+  listen: (program) =>
+    add(program, 'listen', 'what comes in, as it comes', async (context, { options }) => {
+      const { listen } = await import('./listen.ts')
+      await listen(context, { once: options.once ?? false })
+    }).addOption(new Option('--once', 'all that waits, then end')),
+  history: (program) =>
+    add(program, 'history <who>', 'what was said', async (context, { args: [who = ''], options }) => {
+      const { history } = await import('./history.ts')
+      await history(context, who, { limit: Math.min(options.limit ?? historyDefault, historyMax) })
+    })
+      .addOption(
+        new Option('--limit <n>', `how much of it (default: the newest ${historyDefault})`).argParser(wholeNumber),
+      )
+      .addHelpText('after', whoHelp),
+  conversations: (program) =>
+    add(program, 'conversations', 'the people and groups that you write with', async (context) => {
+      const { conversations } = await import('./conversations.ts')
+      await conversations(context)
+    }),
+  chat: (program) =>
+    add(program, 'chat [who]', 'write and read, line by line', async (context, { args: [who] }) => {
+      const { chat } = await import('./chat.ts')
+      await chat(context, who)
+    }).addHelpText('after', whoHelp),
+  group: (program) =>
+    addGroups(program.command('group').description('groups: who is in them, and what they are called')),
+  proof: addProofs,
 }
 
 type Groups = typeof import('./groups.ts')

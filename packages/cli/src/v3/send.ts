@@ -1,11 +1,9 @@
-import type { Client, Sent } from '@messageu/client'
 import { conversationLimits } from '@messageu/e2ee/conversation'
 import { toBase64url } from '@messageu/protocol/v3'
-import { Failure } from '../failure.ts'
-import { unlessAborted } from '../interrupt.ts'
-import { notice, tell } from '../output.ts'
+import { tell } from '../output.ts'
 import { textOf } from '../text-input.ts'
 import { type Context, connect, hex } from './context.ts'
+import { say } from './saying.ts'
 
 /** A text to a person or a group. Resolves when the server has made it durable. */
 export async function send(context: Context, who: string, words: readonly string[]): Promise<void> {
@@ -22,37 +20,4 @@ export async function send(context: Context, who: string, words: readonly string
   const id = hex(bytes)
   const conversation = toBase64url(place)
   await tell(output, { event: 'sent', id, conversation, sequence, at }, `sent  ${id}  (number ${sequence})`)
-}
-
-/** Resolves when the server has accepted it. A server that keeps the sender waiting is not waited for without end. */
-export async function say(
-  { client, output, signal, world }: Pick<Context, 'output' | 'signal' | 'world'> & { client: Client },
-  who: string,
-  text: string,
-): Promise<Sent> {
-  const { id, conversation, outcome } = await client.post(who, { kind: 'text', body: { text } }, { signal })
-  const late = new AbortController()
-  using _timer = world.clock.after(acceptedMs, () => late.abort(notAccepted()))
-  const either = AbortSignal.any([signal, late.signal])
-  try {
-    const answered = await unlessAborted(outcome, either)
-    if (answered.kind === 'accepted') return { id, conversation, ...answered.accepted }
-    throw answered.error
-  } catch (error) {
-    // from the moment it is stored a message will go out: whoever does not see that has to know
-    if (either.aborted)
-      await notice(output, 'queued', 'the text is stored here and goes out by the next command: do not send it again')
-    throw error
-  }
-}
-
-/** As long as any change of a conversation may take. */
-const acceptedMs = 60_000
-
-function notAccepted(): Failure {
-  return new Failure('timeout', {
-    what: `the server has not taken the text within ${acceptedMs / 1000} s`,
-    why: 'it is busy, or it does not show this device what has changed in the conversation',
-    advice: 'messageu listen --once; if it stays like this, ask the others what they see',
-  })
 }
