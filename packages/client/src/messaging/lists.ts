@@ -101,7 +101,10 @@ export class Lists {
       row = await getRow(store, listRow, account)
     }
     const list = row && row.version >= version ? await this.#hold(row, account, version) : undefined
-    return list !== undefined && sameBytes(list.hash, hash)
+    if (list === undefined || !sameBytes(list.hash, hash)) return false
+    // the program may have ended when the list was stored, and whose it is was not
+    await noteList(store, { before: list, list, at: this.#clock.nowMs() })
+    return true
   }
 
   async #fetch(store: RowStore, account: AccountId, asker: Asker): Promise<boolean> {

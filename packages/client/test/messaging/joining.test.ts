@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { contactRow } from '../../src/messaging/rows.ts'
+import { dropRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
@@ -41,4 +43,18 @@ describe('whoever was brought in while away, and comes back when others have gon
     await world.pass(600_000)
     assert.equal((await bob.client.describe(group))?.standing, 'active')
   })
+})
+
+test('K07: whose list was stored, and whose name was not when the program died, has a name where it is shown', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+  await world.acquaint(alice, bob, carol)
+  await carol.goOffline()
+  const { revision } = carol.store
+  await carol.store.commit([dropRow(contactRow, bob.identity.account)], revision)
+  await world.group(alice, 'team', bob, carol)
+  await carol.comeOnline()
+  const [joined] = carol.kinds('joined').slice(-1)
+  assert(joined?.kind === 'joined')
+  assert.deepEqual(joined.members.map(({ name }) => name).sort(), ['alice', 'bob', 'carol'])
 })
