@@ -148,12 +148,13 @@ describe('at a terminal', { skip: hasTerminal ? false : 'needs script(1) of util
   test('/quit ends a chat with 0, Ctrl-C with 130', async () => {
     for (const [keys, code] of [
       ['/quit\r', 0],
-      ['\u0003', 130],
+      ['half a line\u0003', 130],
     ] as const) {
       await using terminal = at('bob', 'chat', 'alice')
       await terminal.until('alice> ')
       terminal.type(keys)
       assert.equal(await terminal.ended, code, terminal.text)
+      if (code !== 0) assert.match(terminal.text, /half a line\r?\nerror: interrupted/, 'on a line of its own')
     }
   })
 })

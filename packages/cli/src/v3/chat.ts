@@ -40,7 +40,10 @@ export async function chat(context: Context, who: string | undefined): Promise<v
     prompt = undefined // a line may still be on its way
   })
   const room = new Room({ ...context, output, signal: either }, client, () => prompt)
-  lines.on('SIGINT', () => ending.abort(interrupted()))
+  lines.on('SIGINT', () => {
+    process.stdout.write('\n') // what comes now is not the line that was being written
+    ending.abort(interrupted())
+  })
   const listening = room.listen().catch((error: unknown) => ending.abort(error))
   try {
     await room.enter(who)
