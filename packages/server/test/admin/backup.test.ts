@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFile, cp, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { suite, test } from 'node:test'
 import { BackupError, backup, restore } from '../../src/admin/backup.ts'
@@ -7,7 +7,7 @@ import { examine } from '../../src/admin/doctor.ts'
 import { migrate } from '../../src/storage/schema.ts'
 import { numberKey } from '../../src/v3/numbers.ts'
 import { bytesOf, openSqliteIn, registered, temporaryFolder } from '../world.ts'
-import { contentOf, give, live } from './lived.ts'
+import { changeByte, contentOf, give, live } from './lived.ts'
 
 const now = new Date('2026-01-02T03:04:05Z')
 
@@ -129,8 +129,8 @@ suite('restore', () => {
     { what: 'no database',                  spoil: (at) => rm(`${at}/server.db`) },
     { what: 'no content',                   spoil: (at, content) => rm(`${at}/${content}`) },
     { what: 'a longer content',             spoil: (at, content) => appendFile(`${at}/${content}`, '?') },
-    { what: 'another content',              spoil: (at, content) => overwrite(`${at}/${content}`, 1000) },
-    { what: 'another database',             spoil: (at) => overwrite(`${at}/server.db`, 9000) },
+    { what: 'another content',              spoil: (at, content) => changeByte(`${at}/${content}`, 1000) },
+    { what: 'another database',             spoil: (at) => changeByte(`${at}/server.db`, 9000) },
   ]
   for (const { what, spoil } of spoilings)
     test(`refuses a backup with ${what}, and creates nothing`, async () => {
@@ -166,11 +166,6 @@ async function mailboxOf(folder: string): Promise<{ bytes: Buffer; highest: numb
 async function withoutContents(manifest: string): Promise<void> {
   const whole = JSON.parse(await readFile(manifest, 'utf8')) as { files: { name: string }[] }
   await writeFile(manifest, JSON.stringify({ ...whole, files: whole.files.filter(({ name }) => name === 'server.db') }))
-}
-
-async function overwrite(file: string, at: number): Promise<void> {
-  await using handle = await open(file, 'r+')
-  await handle.write(Buffer.of(0x3f), 0, 1, at)
 }
 
 async function alter(file: string, from: string, to: string): Promise<void> {

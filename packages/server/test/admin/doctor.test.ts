@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, cp, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
@@ -8,12 +8,7 @@ import { Folding } from '../../src/storage/folding.ts'
 import { rowDigest } from '../../src/storage/rows.ts'
 import { migrate, openForWriting } from '../../src/storage/schema.ts'
 import { openSqliteIn, registered, temporaryFolder } from '../world.ts'
-import { contentOf, give, live } from './lived.ts'
-
-async function overwrite(file: string, at: number): Promise<void> {
-  await using handle = await open(file, 'r+')
-  await handle.write(Buffer.of(0x3f), 0, 1, at)
-}
+import { changeByte, contentOf, give, live } from './lived.ts'
 
 const sql = (folder: string, statement: string): void => {
   const database = new DatabaseSync(path.join(folder, 'server.db'))
@@ -77,7 +72,7 @@ suite('doctor', () => {
   type Case = { what: string; object: RegExp; says: RegExp; change(folder: string): Promise<unknown> }
   // biome-ignore format: the columns are the point
   const damages: Case[] = [
-    { what: 'another byte in a content',   object: /^content\/\d+$/,   says: /do not match their digest/,       change: async (at) => overwrite(await contentOf(at), 500) },
+    { what: 'another byte in a content',   object: /^content\/\d+$/,   says: /do not match their digest/,       change: async (at) => changeByte(await contentOf(at), 500) },
     { what: 'a content that is cut short', object: /^content\/\d+$/,   says: /500 bytes instead of 70000/,      change: async (at) => writeFile(await contentOf(at), Buffer.alloc(500)) },
     { what: 'a content that is gone',      object: /^content\/\d+$/,   says: /missing/,                         change: async (at) => rm(await contentOf(at)) },
     { what: 'another message in a row',    object: /^message \d+$/,    says: /not what was stored/,             change: async (at) => sql(at, 'UPDATE messages SET sealed = zeroblob(length(sealed)) WHERE position = (SELECT max(position) FROM messages)') },
@@ -91,7 +86,7 @@ suite('doctor', () => {
     { what: 'a send of somebody else',     object: /^server\.db$/,     says: /accepted sends 2\/1/,            change: async (at) => { fold(at); sql(at, 'UPDATE accepted SET device = 2') } },
     { what: 'sends under other numbers',   object: /^server\.db$/,     says: /not in their order/,             change: async (at) => { fold(at); renumber(at) } },
     { what: 'another acknowledgement',     object: /^server\.db$/,     says: /device 2 acknowledged/,          change: async (at) => { fold(at); sql(at, 'UPDATE acknowledged SET through = 4') } },
-    { what: 'the header of the database',  object: /^server\.db$/,     says: /not a database|malformed/,        change: (at) => overwrite(`${at}/server.db`, 0) },
+    { what: 'the header of the database',  object: /^server\.db$/,     says: /not a database|malformed/,        change: (at) => changeByte(`${at}/server.db`, 0) },
     { what: 'a database of somebody else', object: /^server\.db$/,     says: /not a database of MessageU/,      change: async (at) => sql(at, 'PRAGMA application_id = 1') },
     { what: 'a restore that was cut short', object: /^server\.db$/,    says: /did not come to its end/,         change: (at) => rename(`${at}/server.db`, `${at}/server.db.restoring`) },
     { what: 'a database that is gone',     object: /^server\.db$/,     says: /there is none/,                   change: (at) => rm(`${at}/server.db`) },

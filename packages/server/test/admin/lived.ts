@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
+import { open, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { SendId } from '@messageu/protocol/v3'
 import { type Archive, archiveLimits } from '../../src/archive.ts'
@@ -56,4 +56,12 @@ export async function contentOf(folder: string): Promise<string> {
   const name = (await readdir(path.join(folder, 'content'))).find((each) => each !== 'incoming')
   if (name === undefined) throw new Error('a content waits')
   return path.join(folder, 'content', name)
+}
+
+/** Makes one byte of a file another one, whatever it was. */
+export async function changeByte(file: string, at: number): Promise<void> {
+  await using handle = await open(file, 'r+')
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, at)
+  if (bytesRead === 0) throw new Error(`${file} has no byte ${at}`)
+  await handle.write(Buffer.of(buffer.readUInt8(0) ^ 0xff), 0, 1, at)
 }
