@@ -4,7 +4,8 @@ import type { V2Limits } from './limits.ts'
 
 /**
  * Writes pieces to a socket with a few of them under way, at the speed of the reader. While it works, nothing is read
- * from the socket, so that the socket's own time-out means one thing: nothing more leaves.
+ * from the socket, so that while pieces are under way the socket's own time-out means one thing: nothing more leaves.
+ * While there are none it means that the disk is slow, for which no peer is let go.
  */
 export class Pump {
   readonly #socket: Socket
@@ -24,10 +25,13 @@ export class Pump {
    */
   async run(pieces: Iterable<Piece> | AsyncIterable<Piece>): Promise<boolean> {
     const socket = this.#socket
-    const standstill = (): void => this.stop()
+    const silence = (): void => {
+      if (this.#underWay > 0) this.stop()
+    }
     socket.setNoDelay(true)
     socket.pause()
-    socket.setTimeout(this.#limits.writeSilenceMs, standstill)
+    socket.setTimeout(this.#limits.writeSilenceMs) // begins anew with every write
+    socket.on('timeout', silence)
     try {
       for await (const piece of pieces) {
         this.#write(piece)
@@ -37,7 +41,7 @@ export class Pump {
       await this.#fewerThan(1)
       return !this.#stopped
     } finally {
-      socket.off('timeout', standstill)
+      socket.off('timeout', silence)
       socket.setTimeout(0)
       socket.resume()
     }

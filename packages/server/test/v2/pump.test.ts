@@ -122,6 +122,27 @@ test('a slow reader that takes a little within every silence is waited for', asy
   assert.equal((await theirs.finish()).answer.equals(whole), true)
 })
 
+test('G03 a source slower than the silence is waited for, and a reader that stands still after that is not', async () => {
+  await using both = await line()
+  const { ours, theirs } = both
+  const disk = Promise.withResolvers<void>()
+  const handedOver = Promise.withResolvers<void>()
+  async function* pieces(): AsyncGenerator<Piece> {
+    yield { bytes: patterned(25), release: () => handedOver.resolve() }
+    await disk.promise
+    for (let i = 0; i < 40; i++) yield { bytes: Buffer.alloc(2 ** 20), release() {} }
+  }
+  const run = new Pump(ours, limits).run(pieces())
+  await handedOver.promise
+  for (let silences = 0; silences < 3; silences++) silencePasses(ours)
+  theirs.socket.pause()
+  disk.resolve()
+  await eventually('bytes are under way', () => stillToLeave(ours) !== 0)
+  silencePasses(ours) // something left before
+  silencePasses(ours)
+  assert.equal(await run, false)
+})
+
 test('a peer that resets ends the run, whether bytes are under way or the source is being waited for', async () => {
   for (const waiting of [false, true]) {
     await using both = await line()
