@@ -39,7 +39,10 @@ export function straced(command: readonly string[], tracing: Tracing): string[] 
   ]
 }
 
-/** Lets calls of a running process fail until its scope ends. */
+/**
+ * Lets calls of a running process fail until its scope ends. What strace says is read to the end: it says something about
+ * threads that begin, and of those that were inside a call when it came, and it leaves when nobody listens any more.
+ */
 export async function faulty(pid: number, { calls, paths = [] }: Tracing, error: string): Promise<AsyncDisposable> {
   const which = paths.flatMap((path) => ['-P', path])
   const options = ['-f', '-o', '/dev/null', '-e', `trace=${calls.join(',')}`, ...which]
@@ -47,15 +50,19 @@ export async function faulty(pid: number, { calls, paths = [] }: Tracing, error:
   const tracer = spawn('strace', [...options, '-e', inject, '-p', String(pid)], { stdio: ['ignore', 'ignore', 'pipe'] })
   const ended = once(tracer, 'close')
   let said = ''
-  for await (const chunk of tracer.stderr) {
-    said += chunk
-    if (/attached/.test(said)) break
-  }
+  const attached = new Promise<void>((resolve) => {
+    tracer.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      if (/attached/.test(said)) resolve() // it has every thread by then
+    })
+  })
+  await Promise.race([attached, ended])
   assert.match(said, /attached/)
   return {
     async [Symbol.asyncDispose]() {
       tracer.kill('SIGINT')
-      await ended
+      const [, signal] = await ended
+      assert.equal(signal, 'SIGINT', `the faults ended before their scope: ${said}`)
     },
   }
 }
