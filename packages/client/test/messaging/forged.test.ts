@@ -1,17 +1,26 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { newSeed, signingKey } from '@messageu/e2ee'
-import { seal, view } from '@messageu/e2ee/conversation'
+import { newSeed, signingKey, verifyList } from '@messageu/e2ee'
+import { createConversation, seal, stageCommit, view } from '@messageu/e2ee/conversation'
 import { decode, encode } from '@messageu/protocol'
-import { type ConversationId, DeliveredCommit, DeliveredWelcome, type Delivery, SendId } from '@messageu/protocol/v3'
+import {
+  type ConversationId,
+  DeliveredCommit,
+  DeliveredWelcome,
+  type Delivery,
+  Hash,
+  SendId,
+} from '@messageu/protocol/v3'
 import { meOf } from '../../src/messaging/reader.ts'
 import { conversationRow, groupParts, groupRow, stateRow } from '../../src/messaging/rows.ts'
 import { accountKeys, accountRow, getRow, listRow } from '../../src/rows.ts'
 import { never, random } from '../world.ts'
-import { recordFor } from './interception.ts'
+import { makerOf } from './bad-packages.ts'
+import { entriesOf } from './false-lists.ts'
+import { recordFor, showTree } from './interception.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
-import { flipped } from './spoiling.ts'
+import { flipped, spoil } from './spoiling.ts'
 import { still } from './stillness.ts'
 
 /** Three who know each other in a group, the third of whom is hostile. */
@@ -29,13 +38,18 @@ async function scene(world: MessagingWorld) {
 async function slip(
   world: MessagingWorld,
   to: Device,
-  { conversation, kind, sealed }: Required<Pick<Delivery, 'conversation' | 'kind' | 'sealed'>>,
+  {
+    conversation,
+    kind,
+    sealed,
+    ...place
+  }: Required<Pick<Delivery, 'conversation' | 'kind' | 'sealed'>> & Partial<Pick<Delivery, 'generation'>>,
 ): Promise<void> {
   const ledger = world.server.ledgers.values().find((each) => same(each.conversation, conversation))
   assert(ledger !== undefined)
   ledger.sequence += 1
   const { generation, sequence } = ledger
-  world.server.slip(to.identity.device, { conversation, generation, sequence, kind, sealed })
+  world.server.slip(to.identity.device, { conversation, generation, sequence, kind, sealed, ...place })
   await still()
 }
 
@@ -82,6 +96,39 @@ describe('S09, S16: forged MLS, as far as a program sees it', () => {
     assert.deepEqual(bob.heard, ['hello'])
   })
 
+  test('D 6: a Welcome into a conversation of its sender’s own, under the id of one that its receiver is in, takes nobody there', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, bob, mallory, team } = await scene(world)
+    const shown = bob.shown.length
+    const { welcome, tree } = await invitationToTwin(world, { by: mallory, to: bob, team })
+    showTree(world.server, tree)
+    await slip(world, bob, { conversation: team, kind: 'welcome', sealed: welcome })
+    world.server.lie = undefined
+    assert.deepEqual(bob.shown.slice(shown), [])
+    await unharmed(world, { alice, bob, team })
+  })
+
+  test('D 4, D 6: nor does one into a generation of it that has ended', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, bob, mallory, team } = await scene(world)
+    const { stop } = spoil(world.server, mallory.identity.device, ['commit', 'groupInfo'])
+    world.clock.jump(8 * 86_400_000)
+    mallory.client.sendTo(team, { text: 'poison' }, { signal: never }).catch(() => {})
+    await world.pass(2_000)
+    stop()
+    await world.pass(600_000)
+    const ended = 1
+    assert((world.server.ledger(team)?.generation ?? ended) > ended)
+    const { welcome, tree } = await invitationToTwin(world, { by: mallory, to: bob, team })
+    showTree(world.server, tree)
+    await slip(world, bob, { conversation: team, kind: 'welcome', sealed: welcome, generation: ended })
+    world.server.lie = undefined
+    assert.equal(bob.told('unwelcome').length, 1)
+    await bob.sayTo(team, 'still here')
+    await alice.sayTo(team, 'so am I')
+    assert.deepEqual([alice.heard.at(-1), bob.heard.at(-1)], ['still here', 'so am I'])
+  })
+
   test('a commit of somebody who is no member, in the name of one, is applied by nobody', async () => {
     await using world = await MessagingWorld.start()
     const { alice, bob, mallory, team } = await scene(world)
@@ -126,6 +173,28 @@ describe('S09, S16: forged MLS, as far as a program sees it', () => {
     await unharmed(world, { alice, bob, team })
   })
 })
+
+/** What brings somebody into a conversation that has the id and the generation of another one, and nobody else in it. */
+async function invitationToTwin(
+  world: MessagingWorld,
+  { by, to, team }: { by: Device; to: Device; team: ConversationId },
+): Promise<{ welcome: Uint8Array; tree: Uint8Array }> {
+  const { self, list, now } = await makerOf(world.server, by.client.account, world.clock.nowMs())
+  const twin = await createConversation(self, list, {
+    conversation: team,
+    purpose: { kind: 'group' },
+    suite: 'x25519',
+  })
+  const keyPackages = world.server.shelf.claim([to.identity.device]).map(({ keyPackage }) => keyPackage)
+  const lists = [await verifyList(entriesOf(world.server, to.identity.account))]
+  const place = { id: decode(SendId, random(SendId.max)), number: 1_000 }
+  const { tree, welcomes } = await stageCommit(twin, self, { kind: 'add', keyPackages }, { ...place, lists, now })
+  const [made] = welcomes
+  assert(made !== undefined)
+  const treeHash = decode(Hash, random(Hash.max))
+  const { welcome } = made
+  return { welcome: encode(DeliveredWelcome, { epoch: 1, sender: by.identity.device, treeHash, welcome }), tree }
+}
 
 /** What a member seals whose program signs with a key that it has made up. C 8 */
 async function sealedFalsely({ store, client }: Device, conversation: ConversationId): Promise<Uint8Array> {

@@ -1,4 +1,5 @@
 import { type Delivery, type DeviceId, toBase64url } from '@messageu/protocol/v3'
+import { done } from '../fake-server.ts'
 import { same } from './ledger.ts'
 import type { MessagingServer } from './messaging-server.ts'
 
@@ -62,4 +63,9 @@ export function damageNext(
     isDone = true
     return [{ ...parts, sealed: damage(parts.sealed) }]
   }
+}
+
+/** Whoever asks for a tree is shown this one. */
+export function showTree(server: MessagingServer, tree: Uint8Array): void {
+  server.lie = (name) => (name === 'read-tree' ? { kind: 'answer', body: done('read-tree', { tree }) } : undefined)
 }

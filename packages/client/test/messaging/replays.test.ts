@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { holdBack, recordFor, repeat } from './interception.ts'
-import { MessagingWorld } from './people.ts'
+import { decode } from '@messageu/protocol'
+import { type ConversationId, DeliveredWelcome } from '@messageu/protocol/v3'
+import { conversationRow } from '../../src/messaging/rows.ts'
+import { getRow, putRow } from '../../src/rows.ts'
+import { never } from '../world.ts'
+import { holdBack, recordFor, repeat, showTree } from './interception.ts'
+import { type Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
 
 /** Two people who know each other, and what the server has delivered to the second. */
@@ -79,6 +84,46 @@ describe('S03: what was delivered before and comes again', () => {
     assert.equal(bob.shown.length, shown)
   })
 })
+
+describe('S03, D 6: a Welcome that its conversation has forgotten, and that comes again', () => {
+  for (const { by, isLastResort, told } of [
+    { by: 'a key package that is gone with it', isLastResort: false, told: 1 },
+    { by: 'the last resort, which remembers it', isLastResort: true, told: 0 },
+  ])
+    test(`brings back nobody who came by ${by}`, async () => {
+      await using world = await MessagingWorld.start()
+      const [alice, bob] = await world.people('alice', 'bob')
+      await world.acquaint(alice, bob)
+      const shelf = world.server.shelf.of(bob.identity.device)
+      if (isLastResort) shelf.splice(0, shelf.length, ...shelf.filter((each) => each.isLastResort))
+      const kept = recordFor(world.server, bob.identity.device)
+      const group = await world.group(alice, 'team', bob)
+      const [welcome] = kept.filter(({ kind }) => kind === 'welcome')
+      assert.ok(welcome?.sealed)
+      const { treeHash } = decode(DeliveredWelcome, welcome.sealed)
+      const tree = world.server.ledger(group)?.tree(treeHash)
+      assert.ok(tree)
+      await world.over(alice.client.removePeople('#team', ['bob'], { signal: never }))
+      await bob.goOffline()
+      await forgetWelcomes(bob, group)
+      await bob.comeOnline()
+      const shown = bob.shown.length
+      showTree(world.server, tree)
+      world.server.slip(bob.identity.device, welcome)
+      await still()
+      assert.equal((await bob.client.describe(group))?.standing, 'removed')
+      assert.equal(bob.shown.length, shown + told)
+      assert.equal(bob.told('unwelcome').length, told)
+    })
+})
+
+/** As if so many others had come since that it does not remember the first one. */
+async function forgetWelcomes({ store }: Device, conversation: ConversationId): Promise<void> {
+  const row = await getRow(store, conversationRow, conversation)
+  assert.ok(row)
+  assert.equal(row.welcomes.length, 1)
+  await store.commit([putRow(conversationRow, conversation, { ...row, welcomes: [] })], store.revision)
+}
 
 describe('S04: a server that delivers in another order than it has promised', () => {
   test('messages of one epoch are all shown, and the history has them in their order (I3)', async () => {
