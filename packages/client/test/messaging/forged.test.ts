@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { newSeed, signingKey, verifyList } from '@messageu/e2ee'
-import { createConversation, seal, stageCommit, view } from '@messageu/e2ee/conversation'
+import { createConversation, stageCommit } from '@messageu/e2ee/conversation'
 import { decode, encode } from '@messageu/protocol'
 import {
   type ConversationId,
@@ -11,15 +11,14 @@ import {
   Hash,
   SendId,
 } from '@messageu/protocol/v3'
-import { meOf } from '../../src/messaging/reader.ts'
-import { conversationRow, groupParts, groupRow, stateRow } from '../../src/messaging/rows.ts'
-import { accountKeys, accountRow, getRow, listRow } from '../../src/rows.ts'
+import { withOtherPast } from '../../../e2ee/test/conversation/forge.ts'
 import { never, random } from '../world.ts'
 import { makerOf } from './bad-packages.ts'
 import { entriesOf } from './false-lists.ts'
 import { recordFor, showTree } from './interception.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
+import { sealedBy } from './sealing.ts'
 import { flipped, spoil } from './spoiling.ts'
 import { still } from './stillness.ts'
 
@@ -151,11 +150,20 @@ describe('S09, S16: forged MLS, as far as a program sees it', () => {
   test('a message that its author has signed with a key that is not on its list is shown to nobody', async () => {
     await using world = await MessagingWorld.start()
     const { alice, bob, mallory, team } = await scene(world)
-    const sealed = await sealedFalsely(mallory, team)
+    const { sealed } = await sealedBy(mallory, team, { requestKey: await signingKey(newSeed(random)) })
     await slip(world, bob, { conversation: team, kind: 'application', sealed })
     assert.deepEqual(bob.heard, ['one', 'two'])
     assert.equal(bob.kinds('unopened').length, 1)
     await unharmed(world, { alice, bob, team })
+  })
+
+  test('S06, C 8: a message whose author remembers another epoch before this one is shown, and is an alarm', async () => {
+    await using world = await MessagingWorld.start()
+    const { bob, mallory, team } = await scene(world)
+    const { sealed } = await sealedBy(mallory, team, { text: 'three', bend: withOtherPast })
+    await slip(world, bob, { conversation: team, kind: 'application', sealed })
+    assert.deepEqual(bob.heard, ['one', 'two', 'three'])
+    assert.equal(bob.told('fork').length, 1)
   })
 
   test('a proposal that commits could refer to is taken by nobody, neither as a commit nor as a message', async () => {
@@ -194,35 +202,6 @@ async function invitationToTwin(
   const treeHash = decode(Hash, random(Hash.max))
   const { welcome } = made
   return { welcome: encode(DeliveredWelcome, { epoch: 1, sender: by.identity.device, treeHash, welcome }), tree }
-}
-
-/** What a member seals whose program signs with a key that it has made up. C 8 */
-async function sealedFalsely({ store, client }: Device, conversation: ConversationId): Promise<Uint8Array> {
-  const part = (name: keyof typeof groupParts) => Uint8Array.of(...conversation, groupParts[name])
-  const head = await getRow(store, groupRow, part('group'))
-  const ratchets = await getRow(store, stateRow, part('ratchets'))
-  const earlier = await getRow(store, stateRow, part('earlier'))
-  const account = await getRow(store, accountRow, accountKeys.account)
-  const list = await getRow(store, listRow, client.account.identity.account)
-  const row = await getRow(store, conversationRow, conversation)
-  assert(head && ratchets && earlier && account && list && row)
-  const state = { ...head, ratchets, earlier }
-  assert.equal(view(state).conversation.length, conversation.length)
-  const { self } = await meOf(account)
-  const requestKey = await signingKey(newSeed(random))
-  const place = { id: decode(SendId, random(SendId.max)), number: 1_000 }
-  const { sealed } = await seal(
-    state,
-    { ...self, requestKey },
-    { kind: 'text', body: { text: 'not by me' } },
-    {
-      ...place,
-      clock: 1,
-      list,
-      seen: row.transcript.seen,
-    },
-  )
-  return sealed
 }
 
 /** A bare proposal as RFC 9420 §6 writes it, by the member of the first leaf; its signature and tag are nobody's. */

@@ -5,8 +5,10 @@ import { DeliveredCommit } from '@messageu/protocol/v3'
 import { Client } from '../../src/messaging/client.ts'
 import type { Known } from '../../src/messaging/finding.ts'
 import { never } from '../world.ts'
+import { damageNext } from './interception.ts'
 import { same } from './ledger.ts'
 import { MessagingWorld } from './people.ts'
+import { flipped } from './spoiling.ts'
 import { still } from './stillness.ts'
 
 describe('S09: what strangers bring somebody into', () => {
@@ -38,6 +40,18 @@ describe('S09: what strangers bring somebody into', () => {
     assert.deepEqual(mallory.heard, ['hello'])
     await still()
   })
+})
+
+test('C 8, C 11: a request tells of nothing else, not even that somebody there has seen something different', async () => {
+  await using world = await MessagingWorld.start()
+  const [mallory, bob] = await world.people('mallory', 'bob')
+  const group = await world.group(mallory, 'party', bob)
+  damageNext(world.server, bob.identity.device, flipped)
+  for (const text of ['one', 'two']) await mallory.sayTo(group, text)
+  assert.deepEqual(
+    bob.shown.map((each) => each.kind === 'told' && each.told.kind),
+    ['request'],
+  )
 })
 
 describe('whoever decides about a request before having read of it', () => {

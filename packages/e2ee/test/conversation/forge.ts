@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { encode } from '@messageu/protocol'
+import { decode, encode } from '@messageu/protocol'
 import {
   type Commit,
   createCommit,
@@ -24,12 +24,12 @@ import {
   standingsExtension,
 } from '../../src/conversation/extensions.ts'
 import { freshPackage } from '../../src/conversation/freshpackages.ts'
-import type { ListRef, LocalDevice, Suite } from '../../src/conversation/index.ts'
+import type { ConversationState, ListRef, LocalDevice, Suite } from '../../src/conversation/index.ts'
 import { leavesOf } from '../../src/conversation/leaves.ts'
 import { refOf } from '../../src/conversation/lists.ts'
 import { publicState } from '../../src/conversation/publicstate.ts'
 import { CommitNote, hashOf, LeafIdentity, Standings } from '../../src/conversation/shared.ts'
-import { readGroup } from '../../src/conversation/state.ts'
+import { Epoch, Group, readGroup } from '../../src/conversation/state.ts'
 import { readTree } from '../../src/conversation/tree.ts'
 import { signingKey } from '../../src/signing.ts'
 import type { VerifiedList } from '../../src/verifiedlist.ts'
@@ -258,4 +258,13 @@ function standingsAfter(standings: Standings, refs: readonly ListRef[], epoch: n
     ...standings.filter(({ account }) => !refs.some((ref) => sameBytes(ref.account, account))),
     ...refs.map((ref) => ({ ...ref, since: since(ref) })),
   ].toSorted((one, other) => compareBytes(one.account, other.account))
+}
+
+/** The state of a member that remembers another epoch before the present one than the others do. */
+export function withOtherPast(state: ConversationState): ConversationState {
+  const group = readGroup(state)
+  const [present, ...earlier] = group.epochs
+  assert.ok(present)
+  const bent = { ...decode(Epoch, present), previousAuthenticator: new Uint8Array(32).fill(7) }
+  return { ...state, group: encode(Group, { ...group, epochs: [encode(Epoch, bent), ...earlier] }) }
 }
