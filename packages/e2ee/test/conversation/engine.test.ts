@@ -14,7 +14,9 @@ import {
   joinGroup,
   type Proposal,
   processPublicMessage,
+  type RatchetTree,
 } from 'ts-mls'
+import { validateRatchetTree } from 'ts-mls/clientState.js'
 import { cryptoOf } from '../../src/conversation/algorithms.ts'
 import { engineConfig } from '../../src/conversation/epochs.ts'
 import { seeded } from '../seeded.ts'
@@ -64,17 +66,60 @@ async function add(states: ClientState[], by: number) {
   states.push(await joined)
 }
 
-test('the ninth device joins although two parents list different unmerged leaves', async () => {
+async function groupOf(members: number): Promise<ClientState[]> {
   const { publicPackage, privatePackage } = await newPackage(0)
   const states = [await createGroup(Uint8Array.of(1), publicPackage, privatePackage, [], crypto, config)]
-  for (let members = 1; members < 7; members++) await add(states, 0)
+  while (states.length < members) await add(states, 0)
+  return states
+}
+
+const removing = (removed: number): Proposal => ({ proposalType: 'remove', remove: { removed } })
+
+function inStep(states: readonly ClientState[]): void {
+  const authenticators = states.map(({ keySchedule }) => keySchedule.epochAuthenticator)
+  for (const authenticator of authenticators) assert.deepEqual(authenticator, authenticators[0])
+}
+
+test('the ninth device joins although two parents list different unmerged leaves', async () => {
+  const states = await groupOf(7)
   await commit(states, 4)
   await add(states, 0)
   await commit(states, 0)
   await add(states, 0)
   assert.equal(states.length, 9)
-  const authenticators = states.map(({ keySchedule }) => keySchedule.epochAuthenticator)
-  for (const authenticator of authenticators) assert.deepEqual(authenticator, authenticators[0])
+  inStep(states)
+})
+
+test('a device joins although a parent above it lists more unmerged leaves than the one above that', async () => {
+  const all = await groupOf(5)
+  await commit(all, 0, [1, 3].map(removing))
+  const states = all.filter((_, leaf) => leaf !== 1 && leaf !== 3)
+  const [first, last] = [0, 2]
+  await add(states, first)
+  await commit(states, last)
+  await add(states, first)
+  const [{ ratchetTree } = assert.fail()] = states
+  const unmerged = [3, 7].map((node) => {
+    const parent = ratchetTree[node]
+    return parent?.nodeType === 'parent' && parent.parent.unmergedLeaves
+  })
+  assert.deepEqual(unmerged, [[1, 3], [3]])
+  inStep(states)
+})
+
+test('S16: a tree in which a parent lists a leaf as unmerged that is not below it is refused for that', async () => {
+  const states = await groupOf(4)
+  await commit(states, 0)
+  const [{ ratchetTree, groupContext } = assert.fail()] = states
+  const [, parent] = ratchetTree
+  assert.ok(parent?.nodeType === 'parent')
+  const elsewhere = { ...parent, parent: { ...parent.parent, unmergedLeaves: [2] } }
+  const { lifetimeConfig, authService } = config
+  const refusalOf = async (tree: RatchetTree) =>
+    (await validateRatchetTree(tree, groupContext, lifetimeConfig, authService, groupContext.treeHash, crypto))?.message
+  assert.equal(await refusalOf(ratchetTree), undefined)
+  const refusal = 'Unmerged leaf did not represent a non-blank descendant leaf node'
+  assert.equal(await refusalOf(ratchetTree.with(1, elsewhere)), refusal)
 })
 
 describe('what we compute in place of the engine is what it computes itself', () => {

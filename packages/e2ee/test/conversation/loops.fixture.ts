@@ -3,6 +3,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { createGroup, createGroupInfoWithExternalPub, generateKeyPackage, joinGroupExternal } from 'ts-mls'
 import { applyProposals, validateRatchetTree } from 'ts-mls/clientState.js'
+import { MlsError } from 'ts-mls/mlsError.js'
 import { cryptoOf } from '../../src/conversation/algorithms.ts'
 import { engineConfig } from '../../src/conversation/epochs.ts'
 
@@ -70,6 +71,7 @@ const loop = loops[String(workerData)]
 if (loop === undefined) throw new Error(`no loop is called ${workerData}`)
 const ending = await loop().then(
   () => 'it was taken',
-  (error: unknown) => (error instanceof Error ? 'it was refused' : 'something was thrown'),
+  // a path without an end may also end by filling the memory
+  (error: unknown) => (error instanceof MlsError ? 'it was refused' : `it was ended by ${String(error)}`),
 )
 parentPort?.postMessage(ending)
