@@ -18,6 +18,15 @@ function falseWelcome(): Uint8Array {
   return encode(DeliveredWelcome, { epoch: 1, sender, treeHash, welcome: random(300) })
 }
 
+/** The server shows a device nothing of any conversation. */
+function hideFrom({ server }: MessagingWorld, { identity }: Device): void {
+  const gone = new RefusedError('not-permitted', 'it is gone')
+  server.lie = (name, _, { device }) => {
+    const isHidden = name === 'read-tree' || name === 'read-state'
+    return isHidden && device && same(device, identity.device) ? { kind: 'refuse', error: gone } : undefined
+  }
+}
+
 const groupsOf = async ({ client }: Device) =>
   (await Array.fromAsync(client.conversations())).filter(({ kind }) => kind === 'group')
 
@@ -75,16 +84,24 @@ describe('S09: conversations that only the server has spoken of', () => {
     assert.deepEqual(await heldOf(bob, first), [])
   })
 
+  test('D 3: are not entered where nobody is whom the user knows', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, carol] = await world.people('mallory', 'carol')
+    hideFrom(world, carol)
+    await world.group(mallory, 'party', carol)
+    world.server.lie = undefined
+    await world.pass(120_000)
+    assert.deepEqual([await groupsOf(carol), await carol.client.announced()], [[], 1])
+    assert(!world.server.log.some(({ device }) => same(device, carol.identity.device)))
+    assert.deepEqual(carol.shown, [])
+  })
+
   test('a Welcome that comes before its place is listed, with everything since, once the place is taken', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
     await world.acquaint(alice, bob, carol)
     const group = await world.group(alice, 'team', bob)
-    const gone = new RefusedError('not-permitted', 'it is gone')
-    world.server.lie = (name, _, { device }) => {
-      const isHidden = name === 'read-tree' || name === 'read-state'
-      return isHidden && device && same(device, carol.identity.device) ? { kind: 'refuse', error: gone } : undefined
-    }
+    hideFrom(world, carol)
     await world.over(alice.client.addPeople('#team', ['carol'], { signal: never }))
     await alice.sayTo(group, 'welcome, carol')
     assert.deepEqual([await groupsOf(carol), await carol.client.announced()], [[], 1])

@@ -128,6 +128,22 @@ describe('S09, S16: forged MLS, as far as a program sees it', () => {
     assert.deepEqual([alice.heard.at(-1), bob.heard.at(-1)], ['still here', 'so am I'])
   })
 
+  test('S09, D 4: a member whom its receiver does not know, and who begins it anew as its own, brings a request', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, mallory] = await world.people('alice', 'bob', 'mallory')
+    await world.acquaint(alice, bob)
+    await world.acquaint(alice, mallory)
+    const team = await world.group(alice, 'team', bob, mallory)
+    await alice.sayTo(team, 'one')
+    assert.equal((await bob.client.describe(team))?.standing, 'active')
+    const generation = 2
+    const { welcome, tree } = await invitationToTwin(world, { by: mallory, to: bob, team, generation })
+    showTree(world.server, tree)
+    await slip(world, bob, { conversation: team, kind: 'welcome', sealed: welcome, generation })
+    assert.equal((await bob.client.describe(team))?.standing, 'request')
+    assert.deepEqual([bob.told('request').length, bob.told('renewed').length], [1, 0])
+  })
+
   test('a commit of somebody who is no member, in the name of one, is applied by nobody', async () => {
     await using world = await MessagingWorld.start()
     const { alice, bob, mallory, team } = await scene(world)
@@ -185,11 +201,12 @@ describe('S09, S16: forged MLS, as far as a program sees it', () => {
 /** What brings somebody into a conversation that has the id and the generation of another one, and nobody else in it. */
 async function invitationToTwin(
   world: MessagingWorld,
-  { by, to, team }: { by: Device; to: Device; team: ConversationId },
+  { by, to, team, generation = 1 }: { by: Device; to: Device; team: ConversationId; generation?: number },
 ): Promise<{ welcome: Uint8Array; tree: Uint8Array }> {
   const { self, list, now } = await makerOf(world.server, by.client.account, world.clock.nowMs())
   const twin = await createConversation(self, list, {
     conversation: team,
+    generation,
     purpose: { kind: 'group' },
     suite: 'x25519',
   })
