@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { ConversationId } from '@messageu/protocol/v3'
+import { conversationRow } from '../../src/messaging/rows.ts'
+import { getRow, putRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
@@ -24,6 +26,14 @@ async function talk(people: readonly Device[], group: ConversationId): Promise<v
       items?.flatMap((item) => (item.kind === 'message' && item.content.kind === 'text' ? item.content.body.text : [])),
       said,
     )
+}
+
+/** As if the commit that cannot be applied were signed as its author's program signs: the spoilt ones are signed by nobody. */
+async function blame({ store }: Device, conversation: ConversationId, { identity }: Device): Promise<void> {
+  const row = await getRow(store, conversationRow, conversation)
+  assert.ok(row?.standing.kind === 'stuck')
+  const standing = { kind: 'stuck', body: { ...row.standing.body, by: identity.account } } as const
+  await store.commit([putRow(conversationRow, conversation, { ...row, standing })], store.revision)
 }
 
 describe('C13: commits that cannot be applied', () => {
@@ -66,6 +76,47 @@ describe('C13: commits that cannot be applied', () => {
     for (const each of people) await each.sayTo(group, `by ${each.name}`)
     for (const each of people)
       for (const other of people) if (each !== other) assert.ok(each.heard.includes(`by ${other.name}`), each.name)
+  })
+
+  test('whoever has made the one that ended a group is left out when somebody else begins it anew', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob] = people
+    assert.ok(alice && bob)
+    await bob.sayTo(group, 'before')
+    const { stop } = spoil(world.server, bob.identity.device, ['commit', 'groupInfo'])
+    world.clock.jump(8 * 86_400_000)
+    bob.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
+    await world.pass(2_000)
+    stop()
+    for (const each of people) await each.goOffline()
+    await blame(alice, group, bob)
+    await alice.comeOnline()
+    await world.pass(600_000)
+    assert.deepEqual(await alice.members(group), ['alice', 'carol', 'dave'])
+  })
+
+  test('of one member, while what the server shows is spoilt: the others commit, and it comes back by that', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob] = people
+    assert.ok(alice && bob)
+    await talk(people, group) // nobody commits any more for having come
+    const { stop } = spoil(world.server, bob.identity.device, ['groupInfo'])
+    world.clock.jump(8 * 86_400_000)
+    await bob.sayTo(group, 'this brings new keys')
+    stop()
+    const ledger = world.server.ledger(group) ?? assert.fail()
+    ledger.sequence += 1
+    const { generation, sequence } = ledger
+    const sealed = new Uint8Array(100)
+    world.server.slip(alice.identity.device, { conversation: group, generation, sequence, kind: 'commit', sealed })
+    await world.pass(30_000)
+    assert.equal(alice.told('stuck').length, 1)
+    assert.equal((await alice.client.describe(group))?.standing, 'active')
+    assert.equal(world.server.ledger(group)?.generation, generation)
+    await alice.sayTo(group, 'here again')
+    for (const each of people.slice(1)) assert.equal(each.heard.at(-1), 'here again', each.name)
   })
 
   test('one’s own commit that the server has altered: whoever wanted it is told, and the device finds its way back', async () => {

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MemoryStore } from '../../src/memory-store.ts'
 import { beginLinking, finishLinking } from '../../src/messaging/linking.ts'
+import { contactRow } from '../../src/messaging/rows.ts'
+import { getRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
 import { Device, MessagingWorld } from './people.ts'
 
@@ -46,4 +48,15 @@ test('a device that was let in calls a group what it is called now', async () =>
   await world.over(alice.client.appoint('#Bored', ['bob'], { signal: never }))
   const tablet = await world.sibling(bob)
   assert.equal((await tablet.client.describe(group))?.title, 'Bored')
+})
+
+test('a device that was let in knows whom its user has compared with, and whom they have turned away', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob, mallory] = await world.people('alice', 'bob', 'mallory')
+  await world.acquaint(alice, bob)
+  await world.over(alice.client.markVerified('bob', { signal: never }))
+  await world.over(alice.client.judge('mallory', 'block', { signal: never }))
+  const phone = await world.sibling(alice)
+  assert.equal((await phone.client.safetyWith('bob', { signal: never })).isVerified, true)
+  assert.equal((await getRow(phone.store, contactRow, mallory.identity.account))?.standing, 'blocked')
 })

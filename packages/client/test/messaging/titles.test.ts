@@ -70,6 +70,17 @@ test('K07: whoever ends before saying the title to somebody new says it when bac
   assert.equal(titlesIn(await alice.historyOf(group)), 2)
 })
 
+test('a group is not told its title again when somebody who is in it has one device more', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  await world.acquaint(alice, bob)
+  const group = await world.group(alice, 'Board', bob)
+  const tablet = await world.sibling(bob)
+  await world.pass(120_000)
+  assert.equal((await tablet.client.describe(group))?.title, 'Board')
+  assert.equal(titlesIn(await alice.historyOf(group)), 1)
+})
+
 test('K07: killed between any two steps of bringing somebody in, the title reaches them', async () => {
   let steps = 1
   for (let outcome = 'killed'; outcome === 'killed'; steps += 2) {
