@@ -215,6 +215,20 @@ for (const kind of ['memory', 'sqlite'])
       assert.equal(bob.line.heard.length, most)
     })
 
+    test('more messages of credit than there may be count as that', async () => {
+      await using setting = await start(kind)
+      const { alice, bob, conversation } = setting
+      await catchUp(setting, bob)
+      await bob.connect({ messages: 2 ** 32 - 1, bytes: limits.creditBytesMax })
+      for (let i = 0; i < 3; i++) await bob.ask('credit', { messages: 2 ** 32 - 1, bytes: 0 })
+      await live(setting, bob)
+      const [most, atOnce] = [limits.creditMessagesMax, 500]
+      for (let sent = 0; sent < most + atOnce; sent += atOnce)
+        await Promise.all(Array.from({ length: atOnce }, () => alice.say(conversation, 'x')))
+      await settled()
+      assert.equal(bob.line.heard.length, most)
+    })
+
     test('C15: to who does not take what comes no more is pushed, and nothing is lost or held for it', async () => {
       await using setting = await start(kind)
       const { alice, bob, conversation } = setting
