@@ -72,6 +72,8 @@ describe('C13: commits that cannot be applied', () => {
     stop()
     await world.pass(600_000)
     assert.ok((world.server.ledger(group)?.generation ?? 1) > 1)
+    const told = people.filter((each) => each.told('renewed').length > 0)
+    assert.equal(told.length, people.length - 1, 'all but whoever has begun it')
     for (const each of people) assert.equal((await each.client.describe(group))?.standing, 'active', each.name)
     for (const each of people) await each.sayTo(group, `by ${each.name}`)
     for (const each of people)
