@@ -128,7 +128,7 @@ function drop(history: History, step: number): void {
     try {
       await manager.client.dropDevice(lost.identity.device, { signal: never })
     } catch (error) {
-      const isUnknown = error instanceof ClientError && error.reason === 'ended'
+      const isUnknown = error instanceof ClientError && (error.reason === 'ended' || error.reason === 'lost')
       if (!isUnknown) lost.isDropped = lost.isDropUnsure = false
       throw error
     }
