@@ -373,6 +373,27 @@ for (const kind of ['memory', 'sqlite'])
         assert.equal(world.stored(alone), 0)
       })
 
+    for (const last of ['has acknowledged it', 'is off its list'] as const)
+      test(`what all have goes when somebody comes back, if the server ended before it went: the last one ${last}`, async () => {
+        await using setting = await start(kind)
+        const { world, alice, bob, tablet, conversation } = setting
+        const phones = [alice, bob, ...(last === 'has acknowledged it' ? [tablet] : [])]
+        await catchUp(setting, ...phones)
+        const { position } = await alice.commit(conversation, [alice, bob, tablet])
+        for (const phone of phones) {
+          await until(() => phone.line.heard.at(-1)?.position === position)
+          await phone.acknowledge()
+        }
+        if (last === 'is off its list') world.delist(tablet)
+        await world.restart(phones)
+        await world.open.conversations.parts.shelf.find(conversation)
+        assert.equal(world.stored(conversation), 2)
+        await bob.connect()
+        await live(setting, bob)
+        await world.trim()
+        assert.equal(world.stored(conversation), 0)
+      })
+
     test('what waits for one device is looked at again when that device gets on', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, tablet, conversation } = setting
