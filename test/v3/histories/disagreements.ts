@@ -88,8 +88,8 @@ function whatIsSeen({ generation, epoch, authenticator, roster, owners }: View):
 /** What it takes to look at what a device has stored. */
 async function keptBy({ store }: Phone): Promise<Parameters<typeof look>[0]> {
   const account = await registeredIn(store)
-  const { serverKey } = account.identity
-  const lists = new Lists({ serverKey, clock: systemClock, told: () => {} })
+  const { account: own, serverKey } = account.identity
+  const lists = new Lists({ own, serverKey, clock: systemClock, told: () => {} })
   const tools = { me: await meOf(account), lists, nowMs: Date.now, touched: () => {}, written: () => {} }
   return { store, tools }
 }
