@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { newWords } from '@messageu/e2ee'
 import { RefusedError, toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../../src/errors.ts'
-import { MemoryStore } from '../../src/memory-store.ts'
-import { recover, register } from '../../src/registering.ts'
 import { getRow, listRow, putRow } from '../../src/rows.ts'
 import { change } from '../../src/store.ts'
-import { never, random } from '../world.ts'
-import { Device, MessagingWorld } from './people.ts'
+import { never } from '../world.ts'
+import { type Device, MessagingWorld } from './people.ts'
 
 const mendedMs = 5 * 60_000
 
@@ -62,24 +59,15 @@ describe('U05: after the server was restored to an older device list', () => {
 
   test('what the words have signed the new device gives back by itself: nobody else may be left', async () => {
     await using world = await MessagingWorld.start()
-    const words = newWords(random)
-    const { link } = world.server
-    const store = new MemoryStore()
-    const { identity } = await register({ link, name: 'alice', words, store, world: world.world, signal: never })
-    const lost = await new Device(world, { name: 'alice', store, identity }).comeOnline()
-    world.devices.push(lost)
+    const { first, recovered } = await world.personWithWords('alice')
     const back = world.server.copy()
-    await lost.goOffline()
-    const found = new MemoryStore()
-    const account = await recover({ link, words, store: found, world: world.world, signal: never })
-    const recovered = new Device(world, { name: 'alice II', store: found, identity: account.identity })
-    world.devices.push(recovered)
-    await recovered.comeOnline()
+    await first.goOffline()
+    const second = await recovered()
     back()
     await world.pass(mendedMs)
-    assert.deepEqual(listed(world, recovered), idsOf(recovered))
-    await recovered.say('me', 'after')
-    assert.deepEqual(await recovered.texts('me'), ['after'])
+    assert.deepEqual(listed(world, second), idsOf(second))
+    await second.say('me', 'after')
+    assert.deepEqual(await second.texts('me'), ['after'])
   })
 
   test('a device that was taken off since is off again', async () => {
