@@ -17,7 +17,7 @@ export async function disagreements(
   for (const [text, title] of past.titles) {
     const conversation = fromBase64url(text) as ConversationId // it was one before it was written down
     const roster = rosterOf(past, text)
-    if (roster === undefined) continue
+    if (roster === undefined || isOver(past, text, roster)) continue
     const wrong = [
       ...outOfPlace(past, text, { roster, pending }),
       ...(await differences(past, alive, conversation, roster)),
@@ -25,6 +25,16 @@ export async function disagreements(
     if (wrong.length > 0) found.push(`${title}: ${wrong.join('\n  ')}\n${courseOf(past, text)}`)
   }
   return found
+}
+
+/** Every account with a device on the roster has left it since that is the roster. */
+function isOver({ phones, town: { ledger } }: Past, conversation: string, roster: readonly string[]): boolean {
+  const generation = ledger.generationsOf(conversation).at(-1) ?? 0
+  const commits = [...ledger.of(conversation, generation).values()].filter(({ kind }) => kind === 'commit')
+  const since = Math.max(0, ...commits.map(({ recorded }) => recorded))
+  const leavers = ledger.leaversOf(conversation)
+  const gone = new Set(phones.filter(({ id }) => (leavers.get(id) ?? -1) >= since).map(({ person }) => person))
+  return phones.every(({ id, person }) => !roster.includes(id) || gone.has(person))
 }
 
 /** The devices after the last commit; before the first one, whoever has opened it is alone. */

@@ -103,7 +103,6 @@ function link(history: History, step: number): void {
   if (manager === undefined || !town.isServed || own.length >= devicesMax) return
   const { person } = manager
   const name = `${person}/${step}`
-  history.copy = undefined // a copy would know nothing of the device
   history.begin(`link ${name}`, manager, async () => {
     const store = new MemoryStore()
     const code = await beginLinking({ store, world: town.world }, await manager.client.offer())
@@ -122,7 +121,6 @@ function drop(history: History, step: number): void {
   const manager = history.oneOf(history.online.filter((phone) => phone.name === phone.person))
   const lost = history.oneOf(history.alive.filter((phone) => phone.person === manager?.person && phone !== manager))
   if (manager === undefined || lost === undefined) return
-  history.copy = undefined
   lost.isDropped = lost.isDropUnsure = true
   history.begin(`${step}: drop ${lost.name}`, manager, async () => {
     try {
@@ -141,7 +139,6 @@ async function recoverAccount(history: History, step: number): Promise<void> {
   const person = history.oneOf(history.online)?.person
   const words = person === undefined ? undefined : history.words.get(person)
   if (person === undefined || words === undefined || !town.isServed) return
-  history.copy = undefined
   history.tell(`${person} recovers`)
   const store = new MemoryStore()
   const applicant = { link: parseLink(town.link), words, store, world: town.world, signal: never }

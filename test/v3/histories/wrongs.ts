@@ -139,10 +139,16 @@ function missing(past: Past, histories: Histories): string[] {
 
 /** What nobody may be told of among honest people; what was refused because somebody was taken out meanwhile is fine. */
 function alarmsOf({ forgotten }: Past, { name, shown }: Phone): string[] {
-  const alarms = ['fork', 'alarm', 'package', ...(forgotten.length > 0 ? [] : ['differs'])]
-  return shown.flatMap((item) =>
-    item.kind === 'told' && alarms.includes(item.told.kind) ? [`${name} is told of ${item.told.kind}`] : [],
-  )
+  const wasRestored = forgotten.length > 0
+  return shown.flatMap((item) => {
+    if (item.kind !== 'told') return []
+    const { told } = item
+    // until its owner has given it back, a restored server does show an old list
+    const isOlder = told.kind === 'alarm' && told.body.kind === 'older-list'
+    if (wasRestored && (told.kind === 'differs' || isOlder)) return []
+    const isAlarm = ['fork', 'alarm', 'package', 'differs'].includes(told.kind)
+    return isAlarm ? [`${name} is told of ${told.kind}${told.kind === 'alarm' ? `: ${told.body.kind}` : ''}`] : []
+  })
 }
 
 /** Within one run nothing is shown twice; what a killed run had shown last may come once more. */
