@@ -127,7 +127,12 @@ function drop(history: History, step: number): void {
       await manager.client.dropDevice(lost.identity.device, { signal: never })
     } catch (error) {
       const isUnknown = error instanceof ClientError && (error.reason === 'ended' || error.reason === 'lost')
-      if (!isUnknown) lost.isDropped = lost.isDropUnsure = false
+      if (!isUnknown) {
+        // it is off the account before it is out of every conversation
+        const { devices } = await manager.client.devices({ signal: never })
+        lost.isDropUnsure = false
+        lost.isDropped = !devices.some(({ device }) => toBase64url(device) === lost.id)
+      }
       throw error
     }
     lost.isDropUnsure = false
