@@ -144,6 +144,10 @@ async function recoverAccount(history: History, step: number): Promise<void> {
   const person = history.oneOf(history.online)?.person
   const words = person === undefined ? undefined : history.words.get(person)
   if (person === undefined || words === undefined || !town.isServed) return
+  // where no device has given back what a restored server has forgotten, the words begin another list: 0009
+  const sibling = history.online.find((phone) => phone.person === person && phone.client.session.phase.phase === 'open')
+  if (history.forgotten.length > 0 && sibling === undefined) return
+  await sibling?.client.devices({ signal: never })
   history.tell(`${person} recovers`)
   const store = new MemoryStore()
   const applicant = { link: parseLink(town.link), words, store, world: town.world, signal: never }
