@@ -33,6 +33,8 @@ export interface Welcome {
 export interface Attendant {
   /** The server has proved itself. Nothing is asked of it, and nothing heard, before this resolves. */
   admit(welcome: Welcome): Promise<void>
+  /** The server does not know the device: what that means. */
+  unproved(why: RefusedError, signal: AbortSignal): Promise<Error>
   /** The first to ask in the new session. */
   opened(wire: Wire, opened: SessionOpened): void
   deliver(delivery: Delivery): void
@@ -183,8 +185,17 @@ export class Connection implements AsyncDisposable {
       this.#step({ kind: 'opened', atMs: clock.monotonicMs() })
       throw await wire.closed
     } catch (error) {
-      const why = error instanceof Error ? error : new Error(String(error))
+      const why = await this.#meaningOf(error instanceof Error ? error : new Error(String(error)))
       this.#step({ kind: 'lost', why, atMs: clock.monotonicMs(), chance: fraction(random) })
+    }
+  }
+
+  async #meaningOf(why: Error): Promise<Error> {
+    if (!(why instanceof RefusedError) || why.reason !== 'unproved') return why
+    try {
+      return await this.#attendant.unproved(why, this.#scope.signal)
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error))
     }
   }
 

@@ -13,6 +13,7 @@ import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
 import type { Clock } from './clock.ts'
 import { badAnswer, type ClientError } from './errors.ts'
+import { giveBack } from './giving-back.ts'
 import { getRow, listRow, putRow } from './rows.ts'
 import { change, type RowStore } from './store.ts'
 
@@ -21,6 +22,8 @@ export interface ListSource {
   readonly store: RowStore
   readonly clock: Clock
   readonly serverKey: PublicKey
+  /** Whose device asks, once it is one: what the server has forgotten of that list, it is given back. */
+  readonly own?: AccountId
 }
 
 /**
@@ -47,7 +50,11 @@ export async function readList(
   const continued = (more: readonly Uint8Array[]): Promise<VerifiedList> =>
     isKnown ? continueVerified(known, more) : verifyList([...seen.entries, ...more], { account, serverKey })
   if (told?.version === seen.version) return continued([])
-  const more = await fetchEntries(source.asker, account, seen.version, signal)
+  let more = await fetchEntries(source.asker, account, seen.version, signal)
+  if (more === undefined && source.own !== undefined && sameBytes(source.own, account)) {
+    await giveBack(source.asker, account, { entries: seen.entries, signal })
+    more = await fetchEntries(source.asker, account, seen.version, signal)
+  }
   if (more === undefined) {
     const { name } = await continued([])
     throw await alarm(source, account, 'older-list', name)

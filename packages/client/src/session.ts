@@ -19,6 +19,7 @@ import { Committer, type Decision } from './committer.ts'
 import { Connection, type World } from './connection.ts'
 import { conversations, type ListedConversation } from './conversations.ts'
 import { badAnswer, ClientError } from './errors.ts'
+import { whyUnknown } from './forgotten.ts'
 import { Inbox, type Receiver } from './inbox.ts'
 import { type ListSource, readList } from './lists.ts'
 import { Outbox, type Outcome, type Place, type Seal, type Sealed, type Sender } from './outbox.ts'
@@ -103,7 +104,7 @@ export class Session implements AsyncDisposable {
     this.#committer = parts.committer
     this.#random = world.random
     const { serverKey } = account.identity
-    this.#source = { asker: this.#connection, store, clock: world.clock, serverKey }
+    this.#source = { asker: this.#connection, store, clock: world.clock, serverKey, own: account.identity.account }
   }
 
   /** Begins to connect, without waiting for it. */
@@ -139,6 +140,7 @@ export class Session implements AsyncDisposable {
         outbox.opened(wire)
         inbox.opened(wire, opened)
       },
+      unproved: (why, signal) => whyUnknown({ identity: account.identity, store, world, signal }, why),
       deliver: (delivery) => inbox.deliver(delivery),
       notice(notice) {
         if (notice.kind !== 'caught-up') onEvent({ kind: 'notice', notice })

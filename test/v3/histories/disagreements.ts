@@ -8,16 +8,33 @@ import { courseOf, hasLeft, type Past } from './past.ts'
 import type { Phone } from './phone.ts'
 
 /** In which conversations not everybody is where they ought to be, or not all see the same. */
-export async function disagreements(past: Past, alive: readonly Phone[]): Promise<readonly string[]> {
+export async function disagreements(
+  past: Past,
+  alive: readonly Phone[],
+  pending: ReadonlySet<Phone>,
+): Promise<readonly string[]> {
   const found: string[] = []
   for (const [text, title] of past.titles) {
     const conversation = fromBase64url(text) as ConversationId // it was one before it was written down
     const roster = rosterOf(past, text)
-    if (roster === undefined) continue
-    const wrong = [...outOfPlace(past, text, roster), ...(await differences(past, alive, conversation, roster))]
+    if (roster === undefined || isOver(past, text, roster)) continue
+    const wrong = [
+      ...outOfPlace(past, text, { roster, pending }),
+      ...(await differences(past, alive, conversation, roster)),
+    ]
     if (wrong.length > 0) found.push(`${title}: ${wrong.join('\n  ')}\n${courseOf(past, text)}`)
   }
   return found
+}
+
+/** Every account with a device on the roster has left it since that is the roster. */
+function isOver({ phones, town: { ledger } }: Past, conversation: string, roster: readonly string[]): boolean {
+  const generation = ledger.generationsOf(conversation).at(-1) ?? 0
+  const commits = [...ledger.of(conversation, generation).values()].filter(({ kind }) => kind === 'commit')
+  const since = Math.max(0, ...commits.map(({ recorded }) => recorded))
+  const leavers = ledger.leaversOf(conversation)
+  const gone = new Set(phones.filter(({ id }) => (leavers.get(id) ?? -1) >= since).map(({ person }) => person))
+  return phones.every(({ id, person }) => !roster.includes(id) || gone.has(person))
 }
 
 /** The devices after the last commit; before the first one, whoever has opened it is alone. */
@@ -30,11 +47,16 @@ function rosterOf({ town: { ledger } }: Past, conversation: string): readonly st
 }
 
 /** Dropped devices that are there, and listed ones of members that are not. */
-function outOfPlace(past: Past, conversation: string, roster: readonly string[]): string[] {
+function outOfPlace(
+  past: Past,
+  conversation: string,
+  { roster, pending }: { roster: readonly string[]; pending: ReadonlySet<Phone> },
+): string[] {
   const people = new Set(past.phones.filter(({ id }) => roster.includes(id)).map(({ person }) => person))
   return past.phones.flatMap((phone) => {
-    const { id, name, person, isDropped, isDropUnsure } = phone
-    if (roster.includes(id)) return isDropped && !isDropUnsure ? [`${name} was dropped, and is on the roster`] : []
+    const { id, name, person, isDropped } = phone
+    if (roster.includes(id))
+      return isDropped && !pending.has(phone) ? [`${name} was dropped, and is on the roster`] : []
     const isMissing = !isDropped && people.has(person) && !hasLeft(past, conversation, accountOf(phone))
     return isMissing ? [`${name} is not on the roster`] : []
   })
@@ -76,8 +98,8 @@ function whatIsSeen({ generation, epoch, authenticator, roster, owners }: View):
 /** What it takes to look at what a device has stored. */
 async function keptBy({ store }: Phone): Promise<Parameters<typeof look>[0]> {
   const account = await registeredIn(store)
-  const { serverKey } = account.identity
-  const lists = new Lists({ serverKey, clock: systemClock, told: () => {} })
+  const { account: own, serverKey } = account.identity
+  const lists = new Lists({ own, serverKey, clock: systemClock, told: () => {} })
   const tools = { me: await meOf(account), lists, nowMs: Date.now, touched: () => {}, written: () => {} }
   return { store, tools }
 }

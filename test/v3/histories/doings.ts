@@ -103,7 +103,6 @@ function link(history: History, step: number): void {
   if (manager === undefined || !town.isServed || own.length >= devicesMax) return
   const { person } = manager
   const name = `${person}/${step}`
-  history.copy = undefined // a copy would know nothing of the device
   history.begin(`link ${name}`, manager, async () => {
     const store = new MemoryStore()
     const code = await beginLinking({ store, world: town.world }, await manager.client.offer())
@@ -122,14 +121,18 @@ function drop(history: History, step: number): void {
   const manager = history.oneOf(history.online.filter((phone) => phone.name === phone.person))
   const lost = history.oneOf(history.alive.filter((phone) => phone.person === manager?.person && phone !== manager))
   if (manager === undefined || lost === undefined) return
-  history.copy = undefined
   lost.isDropped = lost.isDropUnsure = true
   history.begin(`${step}: drop ${lost.name}`, manager, async () => {
     try {
       await manager.client.dropDevice(lost.identity.device, { signal: never })
     } catch (error) {
-      const isUnknown = error instanceof ClientError && error.reason === 'ended'
-      if (!isUnknown) lost.isDropped = lost.isDropUnsure = false
+      const isUnknown = error instanceof ClientError && (error.reason === 'ended' || error.reason === 'lost')
+      if (!isUnknown) {
+        // it is off the account before it is out of every conversation
+        const { devices } = await manager.client.devices({ signal: never })
+        lost.isDropUnsure = false
+        lost.isDropped = !devices.some(({ device }) => toBase64url(device) === lost.id)
+      }
       throw error
     }
     lost.isDropUnsure = false
@@ -141,7 +144,10 @@ async function recoverAccount(history: History, step: number): Promise<void> {
   const person = history.oneOf(history.online)?.person
   const words = person === undefined ? undefined : history.words.get(person)
   if (person === undefined || words === undefined || !town.isServed) return
-  history.copy = undefined
+  // where no device has given back what a restored server has forgotten, the words begin another list: 0009
+  const sibling = history.online.find((phone) => phone.person === person && phone.client.session.phase.phase === 'open')
+  if (history.forgotten.length > 0 && sibling === undefined) return
+  await sibling?.client.devices({ signal: never })
   history.tell(`${person} recovers`)
   const store = new MemoryStore()
   const applicant = { link: parseLink(town.link), words, store, world: town.world, signal: never }

@@ -84,7 +84,10 @@ export class History {
   }
 
   comes(phone: Phone): void {
-    phone.comeOnline().catch((error: unknown) => this.oddities.push(`${phone.name} cannot come: ${error}`))
+    phone.comeOnline().catch((error: unknown) => {
+      // it may have been taken off its list on the way
+      if (!phone.isDropped) this.oddities.push(`${phone.name} cannot come: ${error}`)
+    })
   }
 
   note(conversation: ConversationId, title: string): void {

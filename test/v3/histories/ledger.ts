@@ -36,6 +36,7 @@ interface Sealed {
 export class Ledger {
   readonly #entries = new Map<string, Map<number, Entry>>()
   readonly #sealed = new Map<string, Sealed>()
+  readonly #leavers = new Map<string, Map<string, number>>()
   #recorded = 0
 
   get now(): number {
@@ -44,6 +45,11 @@ export class Ledger {
 
   of(conversation: string, generation: number): ReadonlyMap<number, Entry> {
     return this.#entries.get(`${conversation}/${generation}`) ?? new Map()
+  }
+
+  /** The devices that have left it for their accounts, and how much had been accepted by then. */
+  leaversOf(conversation: string): ReadonlyMap<string, number> {
+    return this.#leavers.get(conversation) ?? new Map()
   }
 
   /** By sequence. */
@@ -69,12 +75,16 @@ export class Ledger {
     return {
       open: async (link, heard, options) => {
         const asked = new Map<number, Sealed & { conversation: string; generation: number }>()
+        const leaving = new Map<number, string>()
         const channel = await transport.open(
           link,
           {
             message: (message) => {
               for (const frame of readFrames(message)) {
                 const sealed = frame.code === answers.done ? asked.get(frame.request) : undefined
+                const left = frame.code === answers.done ? leaving.get(frame.request) : undefined
+                if (left !== undefined)
+                  this.#leavers.set(left, new Map([...this.leaversOf(left), [by, this.#recorded]]))
                 if (sealed !== undefined) this.#note(sealed, decode(Accepted, frame.body).sequence)
                 if (frame.code === events.deliver.code) this.#delivered(frame.body)
               }
@@ -89,6 +99,9 @@ export class Ledger {
           send: (message) => {
             for (const { code, request, body } of readFrames(message)) {
               asked.delete(request)
+              leaving.delete(request)
+              if (code === operations.leave.code)
+                leaving.set(request, toBase64url(decode(operations.leave.request, body).conversation))
               const isSend = code === operations.send.code
               if (!isSend && code !== operations.commit.code) continue
               const read = isSend ? decode(operations.send.request, body) : decode(operations.commit.request, body)

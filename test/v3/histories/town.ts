@@ -10,7 +10,7 @@ import { still } from '../../../packages/client/test/messaging/stillness.ts'
 import { backup, restore } from '../../../packages/server/src/admin/backup.ts'
 import { compileCache, temporaryFolder } from '../../serverProcess.ts'
 import { Ledger } from './ledger.ts'
-import type { Answered, Asked } from './timed-server.ts'
+import type { Answered, Asked, LeftBox } from './timed-server.ts'
 
 const program = path.join(import.meta.dirname, 'timed-server.ts')
 /** Without a message either way for so long, nothing is under way at the server. */
@@ -158,9 +158,10 @@ export class Town implements AsyncDisposable {
   }
 
   /** What lies in the server's boxes. */
-  async waiting(): Promise<readonly string[]> {
+  async waiting(): Promise<readonly LeftBox[]> {
     const answered = await this.#server?.ask({ kind: 'waiting' })
-    return answered?.kind === 'waiting' ? answered.boxes : []
+    assert(answered?.kind === 'waiting', `the server tells what it keeps: ${this.#server?.log.slice(-2000)}`)
+    return answered.boxes
   }
 
   /** Until nothing happens any more by itself. */

@@ -2,6 +2,7 @@ import type { Arrival, Item } from '@messageu/client'
 import { toBase64url } from '@messageu/protocol/v3'
 import { disagreements } from './disagreements.ts'
 import type { Entry, Ledger } from './ledger.ts'
+import { leftovers, pendingOf } from './leftovers.ts'
 import { courseOf, hasLeft, type Past, type Said } from './past.ts'
 import type { Phone } from './phone.ts'
 
@@ -15,8 +16,7 @@ export async function wrongs(past: Past): Promise<readonly string[]> {
   const { phones, said, town } = past
   const alive = phones.filter(({ isDropped }) => !isDropped)
   const histories = await historiesOf(alive)
-  // for a device that may be listed still, and that nobody uses, everything waits
-  const waiting = phones.some(({ isDropUnsure }) => isDropUnsure) ? [] : await town.waiting()
+  const pending = await pendingOf(past, alive)
   return [
     ...phones.flatMap(shownTwice),
     ...alive.flatMap(({ name, ends }) => ends.map(({ message }) => `a session of ${name} ended: ${message}`)),
@@ -26,8 +26,8 @@ export async function wrongs(past: Past): Promise<readonly string[]> {
     ...[...past.titles.keys()].flatMap((conversation) => otherOrders(past, conversation, histories)),
     ...missing(past, histories),
     ...phones.flatMap((phone) => alarmsOf(past, phone)),
-    ...(await disagreements(past, alive)),
-    ...waiting.map((what) => `the server still keeps ${what} (I9)`),
+    ...(await disagreements(past, alive, pending)),
+    ...leftovers(past, await town.waiting(), pending),
   ]
 }
 
@@ -139,10 +139,16 @@ function missing(past: Past, histories: Histories): string[] {
 
 /** What nobody may be told of among honest people; what was refused because somebody was taken out meanwhile is fine. */
 function alarmsOf({ forgotten }: Past, { name, shown }: Phone): string[] {
-  const alarms = ['fork', 'alarm', 'package', ...(forgotten.length > 0 ? [] : ['differs'])]
-  return shown.flatMap((item) =>
-    item.kind === 'told' && alarms.includes(item.told.kind) ? [`${name} is told of ${item.told.kind}`] : [],
-  )
+  const wasRestored = forgotten.length > 0
+  return shown.flatMap((item) => {
+    if (item.kind !== 'told') return []
+    const { told } = item
+    // until its owner has given it back, a restored server does show an old list
+    const isOlder = told.kind === 'alarm' && told.body.kind === 'older-list'
+    if (wasRestored && (told.kind === 'differs' || isOlder)) return []
+    const isAlarm = ['fork', 'alarm', 'package', 'differs'].includes(told.kind)
+    return isAlarm ? [`${name} is told of ${told.kind}${told.kind === 'alarm' ? `: ${told.body.kind}` : ''}`] : []
+  })
 }
 
 /** Within one run nothing is shown twice; what a killed run had shown last may come once more. */

@@ -29,7 +29,7 @@ export async function announce(
   const isFull = there.length >= limits.announcedMax
   const displaced = isFull && isInsistent ? await oldestAtRest(work, there) : undefined
   if (isFull && displaced === undefined) return undefined
-  if (displaced !== undefined) await forget(work, displaced)
+  if (displaced !== undefined) await forgetAnnounced(work, displaced)
   const begun = await work.begin(conversation, { kind, generation, number: displaced?.number })
   const standing = { kind: 'announced', body: { since: work.nowMs, held: 0 } } as const
   const row = { ...begun, standing, silentFrom: 0 }
@@ -53,7 +53,8 @@ async function oldestAtRest(work: Work, rows: readonly Announced[]): Promise<Ann
   return undefined
 }
 
-async function forget(work: Work, row: Announced): Promise<void> {
+/** Nothing is left of it, and nobody was told of it. */
+export async function forgetAnnounced(work: Work, row: Announced): Promise<void> {
   work.dropState(row.conversation)
   work.store.put(dropRow(conversationRow, row.conversation))
   const [first, last] = [historyKey(row, 0), historyKey(row, row.newest)]

@@ -59,13 +59,13 @@ export async function connect({
   const store = new CachedStore(options.store, { bytesMax: limits.cacheBytesMax })
   const account = await registeredIn(store)
   const { clock, random } = world
-  const { serverKey } = account.identity
+  const { account: own, serverKey } = account.identity
   const life: Life = { isCaughtUp: false, isUpToDate: false }
   const bell = new Bell()
   let keeper: Keeper | undefined
   const tools: Tools = {
     me: await meOf(account),
-    lists: new Lists({ serverKey, clock, told: () => bell.ring() }),
+    lists: new Lists({ own, serverKey, clock, told: () => bell.ring() }),
     nowMs: () => clock.nowMs(),
     repairMs,
     touched: (conversation) => keeper?.touch(conversation),
@@ -74,6 +74,7 @@ export async function connect({
   const hear = (event: SessionEvent): void => {
     if (event.kind === 'phase' && event.phase.phase !== 'open') life.isUpToDate = false
     if (event.kind === 'phase' && event.phase.phase === 'open' && tends) void keeper?.opened().catch(() => {})
+    if (event.kind === 'incarnation' && tends) void keeper?.restored().catch(() => {})
     if (event.kind === 'notice' && tends) void keeper?.hear(event.notice).catch(() => {})
     if (event.kind === 'caught-up') life.isCaughtUp = life.isUpToDate = true
     if (event.kind === 'caught-up' && tends) void keeper?.caughtUp().catch(() => {})

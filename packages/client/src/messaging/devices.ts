@@ -1,7 +1,7 @@
 import { addDevice, removeDevice } from '@messageu/e2ee'
 import type { DeviceCertificate, DeviceId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { ClientError } from '../errors.ts'
+import { ClientError, isLoss } from '../errors.ts'
 import type { Desk, Wait } from './desk.ts'
 import { activeOnes, type Progress } from './giving.ts'
 import { append, renewManager } from './managing.ts'
@@ -33,7 +33,8 @@ export function admitDevice(
 /**
  * Takes a device off the account and out of every conversation. The key that manages the account is replaced, since the
  * device may have had it, and before it goes: however this ends, no device that is off the account manages it. Other
- * devices that managed do so no more.
+ * devices that managed do so no more. A conversation that it cannot be taken out of now keeps it in no other: then this throws
+ * why, and the device is off the account all the same.
  */
 export async function dropDevice(desk: Desk, device: DeviceId, wait: Wait): Promise<void> {
   const { self } = desk.tools.me
@@ -41,8 +42,19 @@ export async function dropDevice(desk: Desk, device: DeviceId, wait: Wait): Prom
     throw new ClientError('forbidden', 'a device does not take itself off: use another one')
   await renewManager(desk, wait)
   await append(desk, async (list, key) => (isOn(list, device) ? removeDevice(list, key, device) : undefined), wait)
-  for (const { conversation } of await activeOnes(desk))
-    await perform(desk, conversation, (await wantedByTurn(desk, conversation)).atOnce, wait)
+  const failures: unknown[] = []
+  for (const { conversation } of await activeOnes(desk)) {
+    try {
+      await perform(desk, conversation, (await wantedByTurn(desk, conversation)).atOnce, wait)
+    } catch (error) {
+      wait.signal.throwIfAborted()
+      if (isLoss(error)) throw error
+      failures.push(error)
+      desk.tools.touched(conversation) // the keeper goes on with it
+    }
+  }
+  desk.tools.written()
+  if (failures.length > 0) throw failures[0]
 }
 
 function isOn({ devices }: { devices: readonly { device: DeviceId }[] }, device: DeviceId): boolean {

@@ -50,6 +50,13 @@ export class Keeper implements Disposable {
     await this.#lookAtAll()
   }
 
+  /** The server goes on from a copy: what it has forgotten of the account's own list, reading it gives back. */
+  async restored(): Promise<void> {
+    const { session, tools, store } = this.#desk
+    const { signal } = this.#scope
+    await tools.lists.refresh(store, tools.me.self.account, { asker: session.asker, signal })
+  }
+
   /** Everything that waited has come: what was left for then is looked at. */
   async caughtUp(): Promise<void> {
     await this.#succeeds(() => forgetOld(this.#desk))

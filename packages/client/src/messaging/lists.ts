@@ -23,6 +23,7 @@ interface Reading {
  * the entries. CONVERSATIONS C 4
  */
 export class Lists {
+  readonly #own: AccountId
   readonly #serverKey: PublicKey
   readonly #clock: Clock
   readonly #told: () => void
@@ -30,7 +31,13 @@ export class Lists {
   /** By the account's id as text. */
   readonly #reading = new Map<string, Promise<unknown>>()
 
-  constructor({ serverKey, clock, told }: { serverKey: PublicKey; clock: Clock; told: () => void }) {
+  constructor({
+    own,
+    serverKey,
+    clock,
+    told,
+  }: { own: AccountId; serverKey: PublicKey; clock: Clock; told: () => void }) {
+    this.#own = own
     this.#serverKey = serverKey
     this.#clock = clock
     this.#told = told
@@ -70,7 +77,7 @@ export class Lists {
   }
 
   async #refresh(store: RowStore, account: AccountId, { asker, signal, told }: Reading): Promise<VerifiedList> {
-    const source = { asker, store, clock: this.#clock, serverKey: this.#serverKey }
+    const source = { asker, store, clock: this.#clock, serverKey: this.#serverKey, own: this.#own }
     const before = await this.newest(store, account)
     const knew = await isAlarmed(store, account)
     try {

@@ -1,5 +1,7 @@
 import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
+import { isAnnounced } from './announcing.ts'
+import { leaveDeserted } from './deserted.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { hasLostPlace, shownOrFounded } from './founding.ts'
 import { missing } from './gaps.ts'
@@ -26,6 +28,7 @@ export async function mend(desk: Desk, conversation: ConversationId, wait: Wait)
     // among one's own devices nobody else can bring this one back
     if (row.kind === 'own-devices' || row.kind === 'self')
       await regenerate(desk, conversation, { purpose: { kind: row.kind }, ...wait })
+    else if (isAnnounced(row)) await leaveDeserted(desk, row, wait)
     return
   }
   if (await hasLostPlace(desk, row, wait)) return

@@ -29,10 +29,10 @@ export class Reader {
   /** Throws `not-registered`. */
   static async open({ store, clock }: { store: Store; clock: Clock }): Promise<Reader> {
     const account = await registeredIn(store)
-    const { serverKey } = account.identity
+    const { account: own, serverKey } = account.identity
     const tools: Tools = {
       me: await meOf(account),
-      lists: new Lists({ serverKey, clock, told: () => {} }),
+      lists: new Lists({ own, serverKey, clock, told: () => {} }),
       nowMs: () => clock.nowMs(),
       touched: () => {},
       written: () => {},

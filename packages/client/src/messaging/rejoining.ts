@@ -119,7 +119,9 @@ async function stage(
     ({ account, device }) =>
       sameBytes(account, me.self.account) && !list.devices.some((listed) => sameBytes(listed.device, device)),
   )
-  return replaces === undefined ? alone : attempt(replaces.device)
+  // whoever replaced the only one would join nobody: it comes beside that one, and takes it out then
+  const others = alone.members.filter(({ device }) => !sameBytes(device, me.self.device))
+  return replaces === undefined || others.length === 1 ? alone : attempt(replaces.device)
 }
 
 /** By its own doing a device comes only to where somebody is whom the user has accepted, or where it was. */

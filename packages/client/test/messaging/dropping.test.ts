@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { VerifiedList } from '@messageu/e2ee'
-import { type AccountId, RefusedError, toBase64url } from '@messageu/protocol/v3'
+import { decode } from '@messageu/protocol'
+import { type AccountId, operations, RefusedError, toBase64url } from '@messageu/protocol/v3'
 import { sameBytes } from '../../src/bytes.ts'
 import { never } from '../world.ts'
 import { liveFor } from './mortal.ts'
@@ -51,6 +52,30 @@ test('C 4: whoever writes takes a device out first that its account has taken of
   const last = world.server.log.slice(-2).map(({ request }) => ('commit' in request ? 'commit' : 'send'))
   assert.deepEqual(last, ['commit', 'send'])
   assert.equal(world.server.ledger(conversation)?.isOnRoster(laptop.identity.device), false)
+})
+
+test('a conversation that a lost device cannot be taken out of now keeps it in no other', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  const phone = await world.sibling(alice)
+  await world.acquaint(alice, bob)
+  const [one, other] = [await world.group(alice, 'one', bob), await world.group(alice, 'other', bob)]
+  const [first] = (await Array.fromAsync(alice.client.conversations())).filter(({ kind }) => kind === 'group')
+  world.server.lie = (name, body) =>
+    name === 'commit' && first && sameBytes(decode(operations.commit.request, body).conversation, first.conversation)
+      ? { kind: 'refuse', error: new RefusedError('not-permitted', 'no') }
+      : undefined
+  for (const each of [alice, bob, phone]) await each.goOffline()
+  await alice.comeOnline({ tends: false })
+  const { device } = phone.identity
+  await assert.rejects(world.over(alice.client.dropDevice(device, { signal: never })), { reason: 'not-permitted' })
+  const isOn = [one, other].map((group) => world.server.ledger(group)?.isOnRoster(device))
+  assert.deepEqual(isOn.toSorted(), [false, true])
+  world.server.lie = undefined
+  await alice.goOffline()
+  await alice.comeOnline()
+  await world.pass(5 * 60_000)
+  for (const group of [one, other]) assert.equal(world.server.ledger(group)?.isOnRoster(device), false)
 })
 
 function listOf(world: MessagingWorld, account: AccountId): VerifiedList {

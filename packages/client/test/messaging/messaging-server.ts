@@ -148,7 +148,7 @@ export class MessagingServer extends FakeServer {
   copy(): () => void {
     const ledgers = new Map([...this.ledgers].map(([name, ledger]) => [name, ledger.fork()]))
     const { position } = this
-    const [kept, numbers] = [new Map(this.#kept), new Map(this.sendNumbers)]
+    const [kept, numbers, lists] = [new Map(this.#kept), new Map(this.sendNumbers), new Map(this.lists)]
     const boxes = [...this.mailboxes].map(([name, { acknowledged, waiting }]) => ({
       name,
       acknowledged,
@@ -159,6 +159,8 @@ export class MessagingServer extends FakeServer {
       this.ledgers = ledgers
       this.position = position
       this.#kept = kept
+      this.lists.clear()
+      for (const [account, list] of lists) this.lists.set(account, list)
       this.sendNumbers.clear()
       for (const [name, number] of numbers) this.sendNumbers.set(name, number)
       this.mailboxes.clear()

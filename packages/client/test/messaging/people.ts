@@ -7,7 +7,7 @@ import { Client, type Sent } from '../../src/messaging/client.ts'
 import type { ClientOptions } from '../../src/messaging/connecting.ts'
 import type { Arrival, Item } from '../../src/messaging/items.ts'
 import { beginLinking, finishLinking } from '../../src/messaging/linking.ts'
-import { register } from '../../src/registering.ts'
+import { recover, register } from '../../src/registering.ts'
 import type { Store } from '../../src/store.ts'
 import { FakeClock } from '../fake-clock.ts'
 import { never, random } from '../world.ts'
@@ -180,6 +180,25 @@ export class MessagingWorld implements AsyncDisposable {
     const device = new Device(this, { name, store, identity: account.identity })
     this.devices.push(device)
     return device.comeOnline(options)
+  }
+
+  /** Somebody with one device, who is online, and who can come back by the words with another one. */
+  async personWithWords(name: string): Promise<{ first: Device; recovered: () => Promise<Device> }> {
+    const words = newWords(random)
+    const { link } = this.server
+    const store = new MemoryStore()
+    const { identity } = await register({ link, name, words, store, world: this.world, signal: never })
+    const first = new Device(this, { name, store, identity })
+    this.devices.push(first)
+    await first.comeOnline()
+    const recovered = async (): Promise<Device> => {
+      const found = new MemoryStore()
+      const account = await recover({ link, words, store: found, world: this.world, signal: never })
+      const device = new Device(this, { name: `${name} II`, store: found, identity: account.identity })
+      this.devices.push(device)
+      return device.comeOnline()
+    }
+    return { first, recovered }
   }
 
   async people<const N extends readonly string[]>(...names: N): Promise<{ [K in keyof N]: Device }> {

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type ConversationId, limits, RefusedError } from '@messageu/protocol/v3'
 import type { Archive } from '../archive.ts'
 import { boxOf } from './boxes.ts'
-import { type ConversationState, mayRead, type Place } from './conversation.ts'
+import { type ConversationState, mayRead, open, type Place } from './conversation.ts'
 import type { Ledgers } from './ledgers.ts'
 import type { LetterRun } from './letterrun.ts'
 import { applicationSenderIn, type Letter, sequenceIn } from './letters.ts'
@@ -52,7 +52,7 @@ export class ServerDeliveries implements Deliveries {
   }
 
   async attach(session: Session): Promise<void> {
-    const { archive, ledgers } = this.#parts
+    const { archive, ledgers, trimming } = this.#parts
     const { device } = session
     const outbound = new Outbound(session)
     const earlier = this.#outbound.get(device.number)
@@ -65,8 +65,11 @@ export class ServerDeliveries implements Deliveries {
     const ledger = await ledgers.of(device.account)
     mailbox.add(boxOf('welcome', device.number), undefined)
     for (const [number, conversation] of ledger.conversations()) {
-      mailbox.add(boxOf('application', number), conversation)
-      mailbox.add(boxOf('handshake', number), conversation)
+      const boxes = [boxOf('application', number), boxOf('handshake', number)]
+      for (const box of boxes) mailbox.add(box, conversation)
+      // trimming may have been told that before the server ended, and not have come to it
+      const isPassed = boxes.some((box) => (archive.reader(box, 0).peek()?.position ?? open) <= acknowledged)
+      if (isPassed) trimming.note(conversation, device.number)
     }
     outbound.isWhole = true
     session.onDrain(() => this.#resume(outbound))

@@ -203,7 +203,13 @@ export function afterLeaving(
   )
   const next = withAudience({ ...state, left, expected, intervals })
   if (next.audience.size > 0) return next
-  return withAudience({ ...next, ...nobody, isClosed: true })
+  const unread = intervals.filter((each) => !left.includes(each.account))
+  return withAudience({ ...next, ...nobody, intervals: unread, isClosed: true })
+}
+
+/** Of a conversation that has closed, once everybody has read what waited. */
+export function afterReading(state: ConversationState): ConversationState {
+  return withAudience({ ...state, intervals: [] })
 }
 
 /** The state once an account takes part again that had left: its devices that are on the roster hear from here on. */
@@ -220,8 +226,8 @@ export function afterReturning(
   })
 }
 
-/** Of a conversation that has closed, its id is all that has to stay. */
-const nobody = { roster: [], intervals: [], expected: [], pair: [], handshakeBytes: 0, welcomeTrees: [] }
+/** Of a conversation that has closed, its id has to stay, and what waits for those who were taken out before. */
+const nobody = { roster: [], expected: [], pair: [], handshakeBytes: 0, welcomeTrees: [] }
 
 /** Accounts that take part, by number. */
 export function accountsOf(state: ConversationState): Set<number> {

@@ -21,7 +21,7 @@ const pageSize = 1000
 /** What `account` has to do with a conversation in this state; undefined for nothing. */
 function membershipIn(id: ConversationId, state: ConversationState, account: number): Membership | undefined {
   const { kind, creator, intervals, isClosed, handshakeBytes } = state
-  if (isClosed) return undefined
+  if (isClosed && intervals.length === 0) return undefined
   const isMember = takesPart(state, account)
   const isCreator = creator === account
   if (!isMember && !isCreator && !intervals.some((each) => each.account === account)) return undefined

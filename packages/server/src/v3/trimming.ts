@@ -5,6 +5,7 @@ import type { Archive } from '../archive.ts'
 import { boxOf } from './boxes.ts'
 import { type Conversation, type ConversationState, type Interval, keyOf, open } from './conversation.ts'
 import type { Ledgers } from './ledgers.ts'
+import { afterReading } from './membership.ts'
 import { Recent } from './recent.ts'
 import type { Directory } from './services.ts'
 import { type Shelf, sequenceObject } from './shelf.ts'
@@ -147,6 +148,7 @@ export class Trimming implements Disposable {
       id,
       waiting.map(({ device }) => device).filter((device) => device !== undefined),
     )
+    if (state.isClosed && state.intervals.length > 0 && waiting.length === 0) await this.#end(conversation, state)
     // who got on before it was known that they are waited for
     for (const { device, cursor } of waiting)
       if (device !== undefined && (await this.#cursorOf(device)) > cursor) this.#add(id)
@@ -166,6 +168,13 @@ export class Trimming implements Disposable {
       const kept = trims.map(({ box, through }) => ({ box, through: box === application ? through - 1 : through }))
       await shelf.maintain(conversation, { trims: kept })
     }
+  }
+
+  /** Nothing waits any more in a conversation that has closed. */
+  async #end(conversation: Conversation, state: ConversationState): Promise<void> {
+    const { shelf } = this.#parts
+    if (!shelf.holds(conversation) || conversation.state !== state) return
+    await shelf.change(conversation, { state: afterReading(state), sequence: conversation.sequence })
   }
 
   /** Remembers whom a conversation waits for. */

@@ -373,6 +373,27 @@ for (const kind of ['memory', 'sqlite'])
         assert.equal(world.stored(alone), 0)
       })
 
+    for (const last of ['has acknowledged it', 'is off its list'] as const)
+      test(`what all have goes when somebody comes back, if the server ended before it went: the last one ${last}`, async () => {
+        await using setting = await start(kind)
+        const { world, alice, bob, tablet, conversation } = setting
+        const phones = [alice, bob, ...(last === 'has acknowledged it' ? [tablet] : [])]
+        await catchUp(setting, ...phones)
+        const { position } = await alice.commit(conversation, [alice, bob, tablet])
+        for (const phone of phones) {
+          await until(() => phone.line.heard.at(-1)?.position === position)
+          await phone.acknowledge()
+        }
+        if (last === 'is off its list') world.delist(tablet)
+        await world.restart(phones)
+        await world.open.conversations.parts.shelf.find(conversation)
+        assert.equal(world.stored(conversation), 2)
+        await bob.connect()
+        await live(setting, bob)
+        await world.trim()
+        assert.equal(world.stored(conversation), 0)
+      })
+
     test('what waits for one device is looked at again when that device gets on', async () => {
       await using setting = await start(kind)
       const { world, alice, bob, tablet, conversation } = setting
@@ -412,6 +433,37 @@ for (const kind of ['memory', 'sqlite'])
         )
         assert.deepEqual(heard, expected)
       }
+    })
+
+    test('I1: what waits for who was taken out still comes when the last one has left, and then all of it goes', async () => {
+      await using setting = await start(kind)
+      const { world, alice, bob, tablet, conversation } = setting
+      await alice.say(conversation, 'hello')
+      await alice.commit(conversation, [alice])
+      await alice.say(conversation, 'to nobody')
+      await alice.ask('leave', { conversation })
+      await world.trim()
+      await world.restart()
+      const { shelf } = world.open.conversations.parts
+      for (const phone of [bob, tablet]) {
+        assert((await shelf.find(conversation))?.state.intervals.length, 'it is held for the other one')
+        await phone.connect()
+        await live(setting, phone)
+        assert.deepEqual(phone.line.texts, ['hello'])
+        assert.deepEqual(
+          phone.line.heard.map(({ sequence }) => sequence),
+          [1, 1, 2, 3],
+        )
+        await assert.rejects(phone.ask('read-state', { conversation }), refusal('not-permitted'))
+        await phone.acknowledge()
+        await world.trim()
+      }
+      assert.equal(world.stored(conversation), 0)
+      assert.deepEqual((await shelf.find(conversation))?.state.intervals, [])
+      await world.restart([bob, tablet])
+      const ledger = await world.open.conversations.parts.ledgers.of(bob.account)
+      assert.deepEqual([...ledger.conversations()], [])
+      await assert.rejects(bob.ask('create', { conversation }), refusal('conversation-exists'))
     })
 
     test('C04: who is taken off while a session is open gets the commit that does it, and nothing after', async () => {

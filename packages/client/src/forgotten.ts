@@ -1,0 +1,44 @@
+import { verifyList } from '@messageu/e2ee'
+import { decode } from '@messageu/protocol'
+import { type Link, ListEntry, ListEntryBody, type RefusedError } from '@messageu/protocol/v3'
+import { sameBytes } from './bytes.ts'
+import type { World } from './connection.ts'
+import { ClientError } from './errors.ts'
+import { appendAll, entriesLost } from './giving-back.ts'
+import { openWire } from './registering.ts'
+import { getRow, type IdentityRow, listRow } from './rows.ts'
+import type { RowStore } from './store.ts'
+
+interface Unknown {
+  readonly identity: IdentityRow
+  readonly store: RowStore
+  readonly world: World
+  readonly signal: AbortSignal
+}
+
+/**
+ * What it means that the server does not know this device: nothing but `why`, or `forgotten`, if its list of the account is
+ * the beginning of the one that is known here, which has the device. What the words have signed is given back without a
+ * session; the rest only by another device, which the server still knows.
+ */
+export async function whyUnknown({ identity, store, world, signal }: Unknown, why: RefusedError): Promise<Error> {
+  const { account, device, host, port, serverKey } = identity
+  const seen = await getRow(store, listRow, account)
+  if (seen === undefined) return why
+  const { devices } = await verifyList(seen.entries, { account, serverKey })
+  if (!devices.some((listed) => sameBytes(listed.device, device))) return why
+  const link: Link = { host, port, serverKey, invite: undefined }
+  using wire = await openWire({ link, world, signal })
+  const lost = await entriesLost(wire, account, { entries: seen.entries, signal })
+  if (lost.length === 0) return why
+  const byManager = lost.findIndex((entry) => signerOf(entry) === 'manager')
+  const byWords = byManager < 0 ? lost : lost.slice(0, byManager)
+  const isWanted = await appendAll(wire, 'recover', { account, entries: byWords, signal })
+  if (isWanted && byWords.length === lost.length)
+    return new ClientError('lost', 'the server has been told of this device again')
+  return new ClientError('forgotten', 'the server goes on from a copy that does not know this device', { cause: why })
+}
+
+function signerOf(entry: Uint8Array): ListEntryBody['signer'] {
+  return decode(ListEntryBody, decode(ListEntry, entry).body).signer
+}

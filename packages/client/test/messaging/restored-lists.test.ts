@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { RefusedError, toBase64url } from '@messageu/protocol/v3'
+import { ClientError } from '../../src/errors.ts'
+import { getRow, listRow, putRow } from '../../src/rows.ts'
+import { change } from '../../src/store.ts'
+import { never } from '../world.ts'
+import { type Device, MessagingWorld } from './people.ts'
+
+const mendedMs = 5 * 60_000
+
+function listed(world: MessagingWorld, { identity: { account } }: Device): readonly string[] {
+  const devices = world.server.lists.get(toBase64url(account))?.list.devices ?? []
+  return devices.map(({ device }) => toBase64url(device))
+}
+
+function idsOf(...devices: readonly Device[]): readonly string[] {
+  return devices.map(({ identity: { device } }) => toBase64url(device))
+}
+
+function reasonsOf({ ends }: Device): readonly string[] {
+  return ends.map((why) => (why instanceof ClientError || why instanceof RefusedError ? why.reason : String(why)))
+}
+
+describe('U05: after the server was restored to an older device list', () => {
+  test('whoever knows the newer one gives it back, and the device that was admitted since goes on', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await alice.say('bob', 'before')
+    const back = world.server.copy()
+    const tablet = await world.sibling(alice)
+    await tablet.say('bob', 'by the tablet')
+    back()
+    await world.pass(mendedMs)
+    assert.deepEqual(listed(world, alice), idsOf(alice, tablet))
+    await tablet.say('bob', 'after')
+    assert.equal((await bob.texts('alice')).at(-1), 'after')
+    assert.deepEqual(await alice.client.alarms(), [])
+  })
+
+  test('a device that it does not know waits until another one has given the list back, and says so', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const back = world.server.copy()
+    const tablet = await world.sibling(alice)
+    await alice.goOffline()
+    back()
+    await world.pass(mendedMs)
+    assert(reasonsOf(tablet).includes('forgotten'))
+    assert.deepEqual(listed(world, alice), idsOf(alice))
+    await alice.comeOnline()
+    await world.pass(mendedMs)
+    assert.deepEqual(listed(world, alice), idsOf(alice, tablet))
+    await tablet.say('bob', 'after')
+    assert.equal((await bob.texts('alice')).at(-1), 'after')
+  })
+
+  test('what the words have signed the new device gives back by itself: nobody else may be left', async () => {
+    await using world = await MessagingWorld.start()
+    const { first, recovered } = await world.personWithWords('alice')
+    const back = world.server.copy()
+    await first.goOffline()
+    const second = await recovered()
+    back()
+    await world.pass(mendedMs)
+    assert.deepEqual(listed(world, second), idsOf(second))
+    await second.say('me', 'after')
+    assert.deepEqual(await second.texts('me'), ['after'])
+  })
+
+  test('a device that was taken off since is off again', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice] = await world.people('alice')
+    const stolen = await world.sibling(alice)
+    const back = world.server.copy()
+    await stolen.goOffline()
+    await world.over(alice.client.dropDevice(stolen.identity.device, { signal: never }))
+    back()
+    await world.pass(mendedMs)
+    assert.deepEqual(listed(world, alice), idsOf(alice))
+  })
+
+  test('a device that is off the list that it knows is not told that it was forgotten, and gives nothing back', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice] = await world.people('alice')
+    const back = world.server.copy()
+    const tablet = await world.sibling(alice)
+    await world.over(alice.client.dropDevice(tablet.identity.device, { signal: never }))
+    const { account } = alice.identity
+    const newest = await getRow(alice.store, listRow, account)
+    assert(newest !== undefined)
+    await change(tablet.store, async () => ({ changes: [putRow(listRow, account, newest)], result: undefined }))
+    await alice.goOffline()
+    await tablet.goOffline()
+    back()
+    const before = world.server.requests.length
+    await assert.rejects(tablet.comeOnline({ patience: 'one-attempt' }), { reason: 'unproved' })
+    assert(world.server.requests.slice(before).every(({ name }) => name !== 'append' && name !== 'recover'))
+  })
+
+  test('S07: a server that does not take it back stays one that shows an old list', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice] = await world.people('alice')
+    const back = world.server.copy()
+    await world.sibling(alice)
+    await alice.goOffline()
+    world.server.lie = (name) =>
+      name === 'append' ? { kind: 'refuse', error: new RefusedError('not-permitted', 'no') } : undefined
+    back()
+    await assert.rejects(alice.comeOnline(), { reason: 'older-list' })
+  })
+})
