@@ -22,7 +22,7 @@ import { qrCode } from './qr-code.ts'
 /** What is under way may take this long to finish after SIGTERM; the rest of the ten seconds is for the disk. */
 const graceMs = 7_000
 /** A disk that stands still must not keep the process alive. */
-const stopMs = 9_500
+const stopMs = 9_000
 
 export interface ServeOptions {
   /** What stands on the command line, by setting. */

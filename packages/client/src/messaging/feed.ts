@@ -8,8 +8,10 @@ export type Fed =
   | { readonly kind: 'told'; readonly body: { at: number; told: Told } }
 
 export async function countersOf(store: Pick<RowStore, 'get'>): Promise<Counters> {
-  return (await getRow(store, countersRow, progressKeys.counters)) ?? { feed: 1, conversations: 0, lastResortAt: 0 }
+  return (await getRow(store, countersRow, progressKeys.counters)) ?? atFirst
 }
+
+const atFirst: Counters = { feed: 1, conversations: 0, lastResortAt: 0, unwelcome: { since: 0, told: 0 } }
 
 export function putCounters(counters: Counters): Change {
   return putRow(countersRow, progressKeys.counters, counters)

@@ -68,6 +68,8 @@ export const messagingLimits = {
   /** Conversations that only the server has spoken of, and messages that are held for each until it is proved. */
   announcedMax: 256,
   announcedItemsMax: 1_000,
+  /** Welcomes that were not taken and are told of in a day: a server can make up any number of them. */
+  unwelcomePerDay: 20,
   /** Welcomes into one conversation that are recognised when they come again. */
   welcomesRemembered: 32,
 

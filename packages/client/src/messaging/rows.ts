@@ -372,6 +372,8 @@ export const countersRow = {
     conversations: u32,
     /** When the last resort that is published was made. */
     lastResortAt: u64,
+    /** Welcomes that were not taken and told of since then. */
+    unwelcome: struct({ since: u64, told: u32 }),
   }),
 } as const
 export type Counters = Infer<(typeof countersRow)['codec']>

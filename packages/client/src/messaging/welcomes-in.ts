@@ -23,6 +23,7 @@ import { dropRow, getRow, putRow } from '../rows.ts'
 import { announce, isAnnounced } from './announcing.ts'
 import { enter } from './commits-in.ts'
 import { noteDirect } from './directs.ts'
+import { countersOf, putCounters } from './feed.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { noteJoined } from './newcomers.ts'
 import { requesterOf, reveal } from './requests.ts'
@@ -147,9 +148,17 @@ async function refuse(
   { reason, explanation }: Extract<Joined, { kind: 'refused' }>,
 ): Promise<void> {
   if (reason === 'seen' || reason === 'held') return
-  const words = `${reason}: ${explanation}`.slice(0, limits.wordsBytesMax / 4)
-  await work.tell({ kind: 'unwelcome', body: { conversation, reason: words } })
+  const counters = await countersOf(work.store)
+  const isOfToday = Math.abs(work.nowMs - counters.unwelcome.since) < dayMs
+  const { since, told } = isOfToday ? counters.unwelcome : { since: work.nowMs, told: 0 }
+  if (told === limits.unwelcomePerDay) return
+  work.store.put(putCounters({ ...counters, unwelcome: { since, told: told + 1 } }))
+  const last = told + 1 === limits.unwelcomePerDay ? '; more of them are not told within a day' : ''
+  const words = `${reason}: ${explanation}`.slice(0, limits.wordsBytesMax / 4 - last.length)
+  await work.tell({ kind: 'unwelcome', body: { conversation, reason: `${words}${last}` } })
 }
+
+const dayMs = 86_400_000
 
 /** The key package that was used: a single-use one is gone with that, a last resort remembers the Welcome. */
 async function spend(work: Work, { usedPackage, welcome }: Extract<Joined, { kind: 'joined' }>): Promise<void> {

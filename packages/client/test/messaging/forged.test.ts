@@ -1,16 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { newSeed, signingKey, verifyList } from '@messageu/e2ee'
 import { createConversation, stageCommit } from '@messageu/e2ee/conversation'
 import { decode, encode } from '@messageu/protocol'
-import {
-  type ConversationId,
-  DeliveredCommit,
-  DeliveredWelcome,
-  type Delivery,
-  Hash,
-  SendId,
-} from '@messageu/protocol/v3'
+import { ConversationId, DeliveredCommit, DeliveredWelcome, type Delivery, Hash, SendId } from '@messageu/protocol/v3'
 import { withOtherPast } from '../../../e2ee/test/conversation/forge.ts'
 import { never, random } from '../world.ts'
 import { makerOf } from './bad-packages.ts'
@@ -93,6 +87,37 @@ describe('S09, S16: forged MLS, as far as a program sees it', () => {
     world.server.twist = undefined
     await alice.say('bob', 'hello')
     assert.deepEqual(bob.heard, ['hello'])
+  })
+
+  test('a server that makes up Welcomes fills nobody’s screen: of twenty in a day the last says so, and the next day begins anew', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    const send = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++)
+        world.server.slip(bob.identity.device, {
+          conversation: decode(ConversationId, randomBytes(32)),
+          generation: 1,
+          sequence: 1,
+          kind: 'welcome',
+          sealed: randomBytes(300),
+        })
+      await still()
+    }
+    const day = 20
+    await send(day + 30)
+    const told = bob
+      .told('unwelcome')
+      .flatMap((each) => (each.kind === 'told' && each.told.kind === 'unwelcome' ? [each.told.body.reason] : []))
+    assert.equal(told.length, day)
+    assert.deepEqual(
+      told.map((words) => words.endsWith('more of them are not told within a day')),
+      told.map((_, i) => i === day - 1),
+    )
+    world.clock.jump(86_400_000)
+    await send(1)
+    assert.equal(bob.told('unwelcome').length, day + 1)
+    await alice.say('bob', 'hello')
+    assert.equal((await bob.client.requests({ signal: never })).length, 1)
   })
 
   test('D 6: a Welcome into a conversation of its sender’s own, under the id of one that its receiver is in, takes nobody there', async () => {
