@@ -133,7 +133,7 @@ async function advance(
   const keysSince = isRenewed ? work.nowMs : undefined
   const entered = enter(row, view(next), { sequence: delivery.sequence, keysSince })
   if (change === 'add' && row.kind === 'own-devices') await noteArrived(work, row, arrived)
-  if (change === 'add' && row.kind === 'group') await noteCome(work, row, { delivery, before: view(state), arrived })
+  if (change === 'add' && row.kind === 'group') await noteCome(work, row, { before: view(state), arrived })
   const body = { by, change, arrived, left }
   await work.record(entered, delivery, { kind: 'change', body }, { isFed: change !== 'update' })
 }

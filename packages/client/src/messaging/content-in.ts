@@ -62,7 +62,7 @@ async function takeTitle(work: Work, taken: TakenMessage, title: string): Promis
   const isNewest = await isNewestTitle(work, row, historyKey(row, row.base + delivery.sequence))
   const titled = isNewest ? { ...row, title, ownTitle: undefined } : row
   work.put(titled)
-  await noteTitled(work, row, delivery)
+  await noteTitled(work, row.conversation, { generation: row.generation, epoch: message.epoch })
   await show(work, { ...taken, row: titled })
 }
 

@@ -319,10 +319,15 @@ export const errandRow = {
         history: optional(ConversationId),
       }),
     },
-    /** Somebody has come to a group, or is about to, and nobody has said since then what it is called. */
+    /** Somebody has come to a group, or is about to, and nobody has said since that epoch what it is called. */
     untitled: {
       tag: 5,
-      body: struct({ conversation: ConversationId, title: text({ max: limits.titleBytesMax }), place: u64 }),
+      body: struct({
+        conversation: ConversationId,
+        title: text({ max: limits.titleBytesMax }),
+        generation: u32,
+        epoch: u64,
+      }),
     },
   }),
 } as const

@@ -148,7 +148,7 @@ async function keepOwn(
   const isTitle = content.kind === 'title' && (await isNewestTitle(work, row, place))
   const ownTitle = { number: entry.number, place, isLost: false }
   const titled = isTitle ? { ...kept, title: content.body.title, ownTitle } : kept
-  if (content.kind === 'title') await noteTitled(work, row, outcome.accepted)
+  if (content.kind === 'title') await noteTitled(work, row.conversation, entry)
   const entryBody = { sender, epoch: entry.epoch, authored: draft.authored }
   await work.record(titled, outcome.accepted, { kind: 'message', body: entryBody }, { isFed: false })
 }

@@ -1,12 +1,12 @@
-import { type View, view } from '@messageu/e2ee/conversation'
+import { decodeContent, type View, view } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId } from '@messageu/protocol/v3'
 import { isAmong, sameBytes } from '../bytes.ts'
 import type { Outcome } from '../outbox.ts'
-import { dropRow, getRow, putRow } from '../rows.ts'
+import { dropRow, getRow, putRow, rowsOf } from '../rows.ts'
 import type { RowStore } from '../store.ts'
 import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import { untitledKey } from './errands.ts'
-import { type ConversationRow, type Errand, errandRow, type Person } from './rows.ts'
+import { type ConversationRow, draftRow, type Errand, errandRow, type Person } from './rows.ts'
 import type { Sending } from './sending.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
@@ -17,34 +17,38 @@ type Untitled = Extract<Errand, { kind: 'untitled' }>['body']
 
 /** A group begins that is to be called something. */
 export function noteBegun(work: Work, conversation: ConversationId, title: string): void {
-  put(work, { conversation, title, place: 0 })
+  put(work, { conversation, title, generation: 0, epoch: 0 })
 }
 
 /** Owners note that somebody has come: one of them says the title again. */
 export async function noteCome(
   work: Work,
   row: ConversationRow,
-  {
-    delivery: { sequence },
-    before,
-    arrived,
-  }: { delivery: { sequence: number }; before: View; arrived: readonly Person[] },
+  { before, arrived }: { before: View; arrived: readonly Person[] },
 ): Promise<void> {
   const isNew = ({ account }: Person): boolean => !isMember(before.lists, account)
   if (!arrived.some(isNew) || !isAmong(work.me.self.account, before.owners)) return
-  const { conversation, base } = row
+  const { conversation } = row
   const title = (await untitledIn(work.store, conversation))?.title ?? row.title
-  if (title !== undefined && title.trim() !== '') put(work, { conversation, title, place: base + sequence })
+  if (title === undefined || title.trim() === '') return
+  put(work, { conversation, title, generation: before.generation, epoch: before.epoch + 1 })
 }
 
-/** The title was said: whoever came before that has read it. */
+/**
+ * The title was said: whoever was there when it was sealed can read it, wherever it stands. To whoever has come since it is
+ * said again.
+ */
 export async function noteTitled(
   work: Work,
-  { conversation, base }: ConversationRow,
-  { sequence }: { sequence: number },
+  conversation: ConversationId,
+  sealed: { generation: number; epoch: number },
 ): Promise<void> {
   const untitled = await untitledIn(work.store, conversation)
-  if (untitled !== undefined && untitled.place < base + sequence) drop(work, conversation)
+  if (untitled === undefined) return
+  const { generation, epoch } = untitled
+  const isRead = sealed.generation > generation || (sealed.generation === generation && sealed.epoch >= epoch)
+  if (isRead) drop(work, conversation)
+  else work.tools.touched(conversation)
 }
 
 export async function isUntitled({ store }: Kept, conversation: ConversationId): Promise<boolean> {
@@ -61,23 +65,33 @@ export async function sayTitle(
   conversation: ConversationId,
   wait: Wait,
 ): Promise<{ outcome: Promise<Outcome> } | undefined> {
-  const untitled = await untitledIn(desk.store, conversation)
-  if (untitled === undefined) return undefined
+  const title = await titleToSay(look(desk), conversation)
+  if (title === undefined) return undefined
   const state = await look(desk).state(conversation)
   if (state !== undefined && !isAmong(desk.tools.me.self.account, view(state).owners)) {
     await write(desk, async (work) => drop(work, conversation))
     return undefined
   }
-  const { title } = untitled
   try {
     return await sending.post(conversation, { kind: 'title', body: { title } }, wait, async (work) => {
-      if ((await untitledIn(work.store, conversation)) === undefined) throw new Titled()
-      drop(work, conversation)
+      if ((await titleToSay(work, conversation)) !== title) throw new Titled()
     })
   } catch (error) {
     if (error instanceof Titled) return undefined
     throw error
   }
+}
+
+/**
+ * What those who have not read it are to be told that the group is called. Nothing while a title of one's own has no answer:
+ * it may stand in front of what is known here, or behind it.
+ */
+async function titleToSay(work: Work, conversation: ConversationId): Promise<string | undefined> {
+  const untitled = await untitledIn(work.store, conversation)
+  if (untitled === undefined) return undefined
+  for await (const { row } of rowsOf(work.store, draftRow))
+    if (sameBytes(row.conversation, conversation) && decodeContent(row.content).kind === 'title') return undefined
+  return (await work.conversation(conversation))?.title ?? untitled.title
 }
 
 async function untitledIn(store: Pick<RowStore, 'get'>, conversation: ConversationId): Promise<Untitled | undefined> {
@@ -97,5 +111,5 @@ function isMember(lists: View['lists'], account: AccountId): boolean {
   return lists.some((each) => sameBytes(each.account, account))
 }
 
-/** Somebody else has said it meanwhile. Never leaves this file. */
+/** It was said meanwhile, or is called something else. Never leaves this file. */
 class Titled extends Error {}

@@ -70,6 +70,64 @@ test('K07: whoever ends before saying the title to somebody new says it when bac
   assert.equal(titlesIn(await alice.historyOf(group)), 2)
 })
 
+test('whoever renames a group while somebody comes tells them the new title, though it is answered after they have come', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+  await world.acquaint(alice, bob, carol)
+  const group = await world.group(alice, 'Board', bob)
+  await world.over(alice.client.appoint('#Board', ['alice', 'bob'], { signal: never }))
+  // the server accepts what Alice sends first, and answers nothing; of what Bob sends it hears nothing
+  let times = 0
+  world.server.lie = (name, _body, session) => {
+    if (name !== 'send') return undefined
+    if (session.device !== undefined && same(session.device, alice.identity.device) && ++times === 1) {
+      session.cut()
+      return undefined
+    }
+    return { kind: 'silence' }
+  }
+  const renaming = alice.client.rename('#Board', 'Bored', { signal: never })
+  renaming.catch(() => {}) // it is waited for below
+  await world.pass(5_000)
+  bob.client.addPeople(`#${toBase64url(group)}`, ['carol'], { signal: never }).catch(() => {}) // it is interrupted
+  await world.pass(1_000)
+  assert.notEqual(await carol.client.describe(group), undefined)
+  await bob.goOffline()
+  await world.pass(120_000)
+  world.server.lie = undefined
+  for (const session of world.server.sessionsOf(alice.identity.device)) session.cut()
+  await world.over(renaming)
+  await world.pass(120_000)
+  for (const { client, name } of [alice, carol]) assert.equal((await client.describe(group))?.title, 'Bored', name)
+})
+
+test('a title that waits for its answer is not said once more', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+  await world.acquaint(alice, bob, carol)
+  const group = await world.group(alice, 'Board', bob)
+  world.server.lie = (name) => (name === 'send' ? { kind: 'silence' } : undefined)
+  const adding = alice.client.addPeople('#Board', ['carol'], { signal: never })
+  await world.pass(5 * 60_000)
+  world.server.lie = undefined
+  for (const session of world.server.sessions) session.cut()
+  await world.over(adding)
+  await world.pass(60_000)
+  assert.equal((await carol.client.describe(group))?.title, 'Board')
+  assert.equal(titlesIn(await alice.historyOf(group)), 2)
+})
+
+test('whoever is brought in while the title is on its way to somebody else, and cannot open that, reads it as well', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob, carol, dave] = await world.people('alice', 'bob', 'carol', 'dave')
+  await world.acquaint(alice, bob, carol, dave)
+  const group = await world.group(alice, 'Board', bob)
+  const adding = ['carol', 'dave'].map((name) => alice.client.addPeople('#Board', [name], { signal: never }))
+  await world.over(Promise.all(adding))
+  await world.pass(120_000)
+  for (const each of [carol, dave]) assert.equal((await each.client.describe(group))?.title, 'Board', each.name)
+})
+
 test('a group is not told its title again when somebody who is in it has one device more', async () => {
   await using world = await MessagingWorld.start()
   const [alice, bob] = await world.people('alice', 'bob')
