@@ -1,7 +1,6 @@
 import type { OpenedMessage } from '@messageu/e2ee/conversation'
 import { alarmChange } from '../alarms.ts'
 import type { Asker } from '../asker.ts'
-import { sameBytes } from '../bytes.ts'
 import { getRow, listRow } from '../rows.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { tellAlarm } from './noting.ts'
@@ -28,12 +27,10 @@ export async function hearOfList(work: Work, { sender, header }: OpenedMessage, 
 
 async function raiseAlarm(
   work: Work,
-  { account, version, hash }: { account: OpenedMessage['sender']['account']; version: number; hash: Uint8Array },
+  { account, version }: { account: OpenedMessage['sender']['account']; version: number },
 ): Promise<void> {
   const seen = await getRow(work.store, listRow, account)
-  const isOlder = seen === undefined || seen.version < version
-  const isForked = seen?.version === version && !sameBytes(seen.hash, hash)
-  const kind = isOlder && !isForked ? 'older-list' : 'forked-list'
+  const kind = seen === undefined || seen.version < version ? 'older-list' : 'forked-list'
   const at = work.nowMs
   const name = (await work.contact(account))?.name
   work.store.put(alarmChange({ kind, name, account, at }))

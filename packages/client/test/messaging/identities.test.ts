@@ -4,7 +4,7 @@ import { toBase64url } from '@messageu/protocol/v3'
 import { ClientError } from '../../src/errors.ts'
 import { done } from '../fake-server.ts'
 import { never } from '../world.ts'
-import { entriesOf, showList } from './false-lists.ts'
+import { continuedBy, entriesOf, showList } from './false-lists.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
@@ -23,6 +23,21 @@ async function refuses(world: MessagingWorld, alice: Device, reasons: readonly s
 async function again(device: Device): Promise<void> {
   await device.goOffline()
   await device.comeOnline()
+}
+
+/** The same in every session, and the user is told of it once. */
+async function refusesOnce(world: MessagingWorld, alice: Device, kind: 'older-list' | 'forked-list'): Promise<void> {
+  await refuses(world, alice, [kind])
+  await again(alice)
+  await refuses(world, alice, [kind])
+  await still()
+  const told = alice.shown.flatMap((each) => (each.kind === 'told' && each.told.kind === 'alarm' ? each.told.body : []))
+  const kept = await alice.client.alarms()
+  for (const alarms of [told, kept])
+    assert.deepEqual(
+      alarms.map((each) => [each.kind, each.name]),
+      [[kind, 'bob']],
+    )
 }
 
 describe('S01: a server that shows other devices than an account has', () => {
@@ -53,13 +68,20 @@ describe('S01: a server that shows other devices than an account has', () => {
     assert.deepEqual(second.heard, ['one'])
     await again(alice)
     showList(world.server, alice.identity.device, { account: bob.identity.account, entries: old })
-    await refuses(world, alice, ['older-list'])
-    await still()
-    assert.equal(alice.told('alarm').length, 1)
-    assert.deepEqual(
-      (await alice.client.alarms()).map(({ kind, name }) => [kind, name]),
-      [['older-list', 'bob']],
-    )
+    await refusesOnce(world, alice, 'older-list')
+  })
+
+  test('a list that contradicts one that was seen: another alarm, and nothing is sent', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const old = entriesOf(world.server, bob.identity.account)
+    await world.sibling(bob)
+    await alice.say('bob', 'one')
+    await again(alice)
+    const { account } = bob.identity
+    showList(world.server, alice.identity.device, { account, entries: await continuedBy(bob, old, 2) })
+    await refusesOnce(world, alice, 'forked-list')
   })
 
   test('a device that the account has really added is told, brought in, and reads what is said from then on', async () => {
