@@ -8,6 +8,7 @@ import { type AccountRow, accountKeys, accountRow, getRow } from '../../src/rows
 import type { Store } from '../../src/store.ts'
 import { Life, mortalStore, mortalWorld } from '../mortal.ts'
 import { never } from '../world.ts'
+import { same } from './ledger.ts'
 import { liveFor } from './mortal.ts'
 import { Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
@@ -81,10 +82,12 @@ async function assertSettled(
 describe('I1, K07: a device that is let in has its place everywhere and what was said there, once', () => {
   test('when the one that lets it in is killed between any two steps, and comes back', async () => {
     let steps = 1
+    const given = new Set<number>()
     for (let outcome = 'killed'; outcome === 'killed'; steps += stride) {
       const here = await scene()
       await using world = here.world
       const { alice } = here
+      const before = saidBy(world, alice)
       const when = `killed after step ${steps}`
       const { code, phone } = await linking(here)
       outcome = await liveFor(steps, world, alice, async ({ client }) => {
@@ -95,11 +98,13 @@ describe('I1, K07: a device that is let in has its place everywhere and what was
       // what was not begun is begun once more
       if (phone() === undefined) await world.over(alice.client.admit(code, { isManager: true, signal: never }))
       await world.pass(60_000)
+      given.add(saidBy(world, alice) - before)
       await assertSettled(here, phone(), when)
       assert.equal(await phone()?.client.manages(), true, when)
       assert.deepEqual(await newcomersIn(alice.store), [], when)
       assert.deepEqual(await newcomersIn(phone()?.store ?? alice.store), [], when)
     }
+    assert.equal(given.size, 1, 'nothing is given twice')
     assert.ok(steps > 50, `${steps} steps are not all of them`)
   })
 
@@ -197,6 +202,69 @@ test('a device that is taken off again before it was brought in is nobody’s er
   assert.deepEqual(await newcomersIn(alice.store), [])
   assert.equal((await alice.client.devices({ signal: never })).devices.length, 1)
 })
+
+describe('while one device lets another one in', () => {
+  test('the others of the account give nothing: they wait for whether that does', async () => {
+    const here = await scene()
+    await using world = here.world
+    const { alice } = here
+    const tablet = await world.sibling(alice)
+    const before = saidBy(world, tablet)
+    world.server.lie = (name, _body, { device }) =>
+      name === 'send' && device !== undefined && same(device, alice.identity.device) ? { kind: 'silence' } : undefined
+    const { code, phone } = await linking(here)
+    const admitting = alice.client.admit(code, { signal: never })
+    await world.pass(60_000)
+    world.server.lie = undefined
+    for (const session of world.server.sessionsOf(alice.identity.device)) session.cut()
+    await world.over(admitting)
+    await world.pass(10 * 60_000)
+    assert.equal(saidBy(world, tablet), before)
+    await assertSettled(here, phone(), 'in the end')
+  })
+
+  test('and ends, the key that manages the account comes when it is back, though others have given the rest', async () => {
+    const here = await scene()
+    await using world = here.world
+    const { alice } = here
+    const tablet = await world.sibling(alice)
+    const { code, phone } = await linking(here)
+    const stop = new AbortController()
+    const tell = ({ kind }: { kind: string }): void => {
+      if (kind === 'listed') stop.abort(new Error('interrupted'))
+    }
+    await assert.rejects(world.over(alice.client.admit(code, { isManager: true, tell, signal: stop.signal })))
+    await alice.goOffline()
+    await world.pass(10 * 60_000)
+    assert.deepEqual(await newcomersIn(tablet.store), [])
+    assert.deepEqual(await phone()?.texts('bob'), ['one', 'two'])
+    assert.equal(await phone()?.client.manages(), false)
+    await alice.comeOnline()
+    await world.pass(60_000)
+    assert.equal(await phone()?.client.manages(), true)
+  })
+})
+
+test('U05: a device that was among the own ones before a restored server forgot it is given nothing once more', async () => {
+  const here = await scene()
+  await using world = here.world
+  const { alice } = here
+  const back = world.server.copy()
+  const phone = await world.sibling(alice)
+  const said = () => saidBy(world, alice) + saidBy(world, phone)
+  const before = said()
+  back()
+  await world.pass(10 * 60_000)
+  assert.equal(said(), before)
+  for (const { store } of [alice, phone]) assert.deepEqual(await newcomersIn(store), [])
+  await alice.say('me', 'a note')
+  assert.deepEqual(await phone.texts('me'), ['a note'])
+})
+
+/** How many messages of a device the server has accepted, those between devices included. */
+function saidBy({ server }: MessagingWorld, { identity }: Device): number {
+  return server.log.filter(({ device, request }) => same(device, identity.device) && 'sealed' in request).length
+}
 
 /** Every step takes half an hour: STRIDE=1. */
 const stride = Number(process.env.STRIDE ?? 9)

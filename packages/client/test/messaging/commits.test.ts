@@ -140,6 +140,24 @@ describe('C13: commits that cannot be applied', () => {
     await talk(people, group)
   })
 
+  test('one that takes somebody out who cannot apply it: they are told so, and may be brought back', async () => {
+    await using world = await MessagingWorld.start()
+    const { people, group } = await team(world)
+    const [alice, bob] = people
+    assert.ok(alice && bob)
+    await talk(people, group)
+    world.server.twist = (to, parts) =>
+      parts.kind === 'commit' && same(to, bob.identity.device) ? [altered(parts)] : [parts]
+    await world.over(alice.client.removePeople('#team', ['bob'], { signal: never }))
+    await world.pass(120_000)
+    world.server.twist = undefined
+    assert.equal((await bob.client.describe(group))?.standing, 'waiting')
+    assert.equal(bob.told('stuck').length, 2, 'that it cannot follow, and that it has no place')
+    await world.over(alice.client.addPeople('#team', ['bob'], { signal: never }))
+    await alice.sayTo(group, 'back again')
+    assert.equal(bob.heard.at(-1), 'back again')
+  })
+
   test('of two members who commit at once one wins, and both get what they wanted', async () => {
     await using world = await MessagingWorld.start()
     const { people, group } = await team(world)

@@ -46,6 +46,30 @@ describe('S06: members who are given different commits for one epoch', () => {
     await carol.say('#team', 'again')
     for (const each of [alice, bob, dave]) assert.equal(each.heard.at(-1), 'again')
   })
+
+  test('the one who sees the other commit rejoins by itself, before anything else is said', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob, carol)
+    for (const each of [alice, bob, carol]) await each.sayTo(group, 'with keys of my own')
+    const kept = recordFor(world.server, bob.identity.device)
+    world.server.leadApart(group, [carol.identity.device])
+    for (const each of [alice, carol]) {
+      world.clock.jump(8 * dayMs) // keys are renewed before the next message, by a commit
+      await each.sayTo(group, `by ${each.name}`)
+    }
+    world.server.twist = undefined
+    world.server.leadTogether(group)
+    const other = kept.filter(({ kind }) => kind === 'commit')
+    const end = continueWith(world.server, carol.identity.device, other)
+    const ledger = world.server.ledger(group) ?? assert.fail()
+    ledger.sequence = Math.max(ledger.sequence, end)
+    await world.pass(10_000)
+    assert.deepEqual([carol.told('fork').length, carol.told('rejoined').length], [1, 1])
+    await alice.sayTo(group, 'together')
+    assert.equal(carol.heard.at(-1), 'together')
+  })
 })
 
 describe('S07: a server that withholds commits from one member', () => {

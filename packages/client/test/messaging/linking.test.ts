@@ -31,6 +31,18 @@ test('whoever lets a device in is done when the server has what was said for it'
   assert.deepEqual(await phone.texts('bob'), ['before'])
 })
 
+test('I1: what is said first in a conversation that this device begins reaches the other devices of its account', async () => {
+  await using world = await MessagingWorld.start()
+  const alice = await world.person('alice')
+  const phone = await world.sibling(alice)
+  const bob = await world.person('bob')
+  await alice.say('bob', 'one')
+  await alice.say('me', 'two')
+  await world.group(alice, 'team', bob)
+  await alice.say('#team', 'three')
+  assert.deepEqual(phone.heard, ['one', 'two', 'three'])
+})
+
 test('a device that does not manage the account offers nothing', async () => {
   await using world = await MessagingWorld.start()
   const alice = await world.person('alice')

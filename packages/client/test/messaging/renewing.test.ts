@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import type { ConversationId } from '@messageu/protocol/v3'
 import type { Reply } from '../fake-server.ts'
 import { never } from '../world.ts'
+import { holdBack } from './interception.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
 import { spoil } from './spoiling.ts'
@@ -89,6 +90,53 @@ describe('C13: a conversation that is begun anew', () => {
       for (const each of people)
         assert.deepEqual((await each.texts('#team')).slice(-4), ['it goes on', 'by alice', 'by bob', 'by carol'])
     })
+
+  test('goes on where the answer to whoever began it was lost, and nobody else is there', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, others, group } = await brokenTeam(world)
+    for (const each of world.devices) if (each !== alice) await each.goOffline()
+    let isLost = false
+    world.server.lie = (name, _body, session) => {
+      if (name !== 'recreate' || isLost) return undefined
+      isLost = true
+      session.cut() // it is done, and not answered
+      return undefined
+    }
+    await world.pass(10 * repairMs)
+    assert(isLost)
+    assert.equal((await alice.client.describe(group))?.standing, 'active')
+    await alice.sayTo(group, 'it goes on')
+    for (const each of others) await each.comeOnline()
+    await world.pass(1_000)
+    for (const each of others) assert.deepEqual(await each.texts('#team'), ['before', 'it goes on'], each.name)
+  })
+
+  test('takes nothing of what was accepted before and comes late: a message waits to be given again, a commit is nothing', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const back = world.server.copy()
+    const group = await world.group(alice, 'team', bob)
+    await bob.sayTo(group, 'before')
+    const late = holdBack(world.server, bob.identity.device)
+    world.clock.jump(8 * 86_400_000) // keys are renewed before the next message, by a commit
+    await alice.sayTo(group, 'late')
+    world.server.twist = undefined
+    back()
+    await world.pass(5 * repairMs)
+    const ledger = world.server.ledger(group) ?? assert.fail()
+    assert(ledger.generation > 1)
+    const stuck = bob.told('stuck').length
+    assert.deepEqual(late.map(({ kind }) => kind).sort(), ['application', 'commit'])
+    await alice.goOffline()
+    for (const parts of late) world.server.slip(bob.identity.device, { ...parts, sequence: ++ledger.sequence })
+    await world.pass(repairMs)
+    assert.deepEqual([bob.told('stuck').length, bob.told('fork').length], [stuck, 0])
+    assert.deepEqual(
+      bob.shown.flatMap((each) => (each.kind === 'unopened' ? each.reason : [])),
+      ['gone'],
+    )
+  })
 
   test('by a device that disappears before it has brought anybody in is begun once more', async () => {
     await using world = await MessagingWorld.start()

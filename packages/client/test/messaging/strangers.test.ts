@@ -36,10 +36,28 @@ describe('S09: what strangers bring somebody into', () => {
     await bob.client.judge('mallory', 'accept', { signal: never })
     await world.pass(120_000)
     assert.equal((await bob.client.describe(group))?.standing, 'active')
+    assert.deepEqual([bob.told('stuck').length, bob.told('rejoined').length], [0, 1], 'it was known, and not told')
     await bob.say('#party', 'hello')
     assert.deepEqual(mallory.heard, ['hello'])
     await still()
   })
+})
+
+test('C 11, D 4: a request stays one where the stranger begins it anew, and may be accepted then', async () => {
+  await using world = await MessagingWorld.start()
+  const [mallory, bob] = await world.people('mallory', 'bob')
+  const back = world.server.copy()
+  const group = await world.group(mallory, 'party', bob)
+  await mallory.sayTo(group, 'come in')
+  back()
+  await world.pass(5 * 60_000)
+  assert.equal(world.server.ledger(group)?.isOnRoster(bob.identity.device), true)
+  assert.equal((await bob.client.describe(group))?.standing, 'request')
+  assert.equal(bob.told('request').length, 1)
+  assert.deepEqual(bob.heard, [])
+  await world.over(bob.client.judge('mallory', 'accept', { signal: never }))
+  await mallory.sayTo(group, 'here you are')
+  assert.deepEqual(bob.heard, ['come in', 'here you are'])
 })
 
 test('C 8, C 11: a request tells of nothing else, not even that somebody there has seen something different', async () => {
