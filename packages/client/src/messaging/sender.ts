@@ -16,7 +16,7 @@ import { without } from './gaps.ts'
 import { type ConversationRow, type DraftRow, doubted, draftRow } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
 import { take } from './transcript.ts'
-import { noteTitled } from './untitled.ts'
+import { giveUpTitle, noteTitled } from './untitled.ts'
 import { historyKey, type Tools, Work } from './work.ts'
 
 /** What becomes of messages and commits once they are answered, and how messages are sealed again. */
@@ -121,7 +121,9 @@ async function messageAnswered(work: Work, entry: Unanswered, outcome: Outcome):
     const { reason } = refusalOf(outcome.error)
     if (reason === 'not-permitted' && row.standing.kind === 'active') doubt(work, row)
     const body = { conversation, id, reason, content }
-    if (isShown(decodeContent(content))) await work.tell({ kind: 'failed', body })
+    const said = decodeContent(content)
+    if (said.kind === 'title') giveUpTitle(work, conversation)
+    if (isShown(said)) await work.tell({ kind: 'failed', body })
   }
 }
 

@@ -51,6 +51,11 @@ export async function noteTitled(
   else work.tools.touched(conversation)
 }
 
+/** The server does not take it: it is not said again and again. */
+export function giveUpTitle(work: Work, conversation: ConversationId): void {
+  drop(work, conversation)
+}
+
 export async function isUntitled({ store }: Kept, conversation: ConversationId): Promise<boolean> {
   return (await untitledIn(store, conversation)) !== undefined
 }

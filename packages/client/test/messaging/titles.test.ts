@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { toBase64url } from '@messageu/protocol/v3'
+import { RefusedError, toBase64url } from '@messageu/protocol/v3'
 import type { Item } from '../../src/messaging/items.ts'
 import { never } from '../world.ts'
 import { same } from './ledger.ts'
@@ -161,3 +161,18 @@ test('K07: killed between any two steps of bringing somebody in, the title reach
 function titlesIn(items: readonly Item[]): number {
   return items.filter((item) => item.kind === 'message' && item.content.kind === 'title').length
 }
+
+test('a title that the server does not take is told of once, and not said again and again', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+  await world.acquaint(alice, bob, carol)
+  await world.group(alice, 'Board', bob)
+  world.server.lie = (name, _body, { device }) =>
+    name === 'send' && device !== undefined && same(device, alice.identity.device)
+      ? { kind: 'refuse', error: new RefusedError('too-large', 'no room') }
+      : undefined
+  const adding = alice.client.addPeople('#Board', ['carol'], { signal: never })
+  adding.catch(() => {}) // whether it fails because of the title is not what this is about
+  await world.pass(600_000)
+  assert.equal(alice.told('failed').length, 1)
+})
