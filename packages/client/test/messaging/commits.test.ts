@@ -36,6 +36,15 @@ async function blame({ store }: Device, conversation: ConversationId, { identity
   await store.commit([putRow(conversationRow, conversation, { ...row, standing })], store.revision)
 }
 
+/** Nobody can apply the next commit of this member, nor enter by what it left. */
+async function poison(world: MessagingWorld, by: Device, group: ConversationId): Promise<void> {
+  const { stop } = spoil(world.server, by.identity.device, ['commit', 'groupInfo'])
+  world.clock.jump(8 * 86_400_000)
+  by.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
+  await world.pass(2_000)
+  stop()
+}
+
 describe('C13: commits that cannot be applied', () => {
   test('a member poisons an epoch: everybody refuses it alike, and the conversation goes on', async () => {
     await using world = await MessagingWorld.start()
@@ -65,11 +74,7 @@ describe('C13: commits that cannot be applied', () => {
     const [, bob] = people
     assert.ok(bob)
     await bob.sayTo(group, 'before')
-    const { stop } = spoil(world.server, bob.identity.device, ['commit', 'groupInfo'])
-    world.clock.jump(8 * 86_400_000)
-    bob.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
-    await world.pass(2_000)
-    stop()
+    await poison(world, bob, group)
     await world.pass(600_000)
     assert.ok((world.server.ledger(group)?.generation ?? 1) > 1)
     const told = people.filter((each) => each.told('renewed').length > 0)
@@ -86,11 +91,7 @@ describe('C13: commits that cannot be applied', () => {
     const [alice, bob] = people
     assert.ok(alice && bob)
     await bob.sayTo(group, 'before')
-    const { stop } = spoil(world.server, bob.identity.device, ['commit', 'groupInfo'])
-    world.clock.jump(8 * 86_400_000)
-    bob.client.sendTo(group, { text: 'meanwhile' }, { signal: never }).catch(() => {})
-    await world.pass(2_000)
-    stop()
+    await poison(world, bob, group)
     for (const each of people) await each.goOffline()
     await blame(alice, group, bob)
     await alice.comeOnline()
