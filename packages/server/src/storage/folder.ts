@@ -76,9 +76,13 @@ async function syncEntry(folder: string, created: string): Promise<void> {
 const isOpen = (mode: number): boolean => (mode & 0o077) !== 0
 
 async function closeToOthers(kind: 'file' | 'folder', object: string, mode: number): Promise<void> {
-  if ((await lstat(object).catch(() => undefined)) === undefined) return
-  const status = await mustBe(kind, object)
-  if (isOpen(status.mode)) await chmod(object, mode)
+  try {
+    const status = await mustBe(kind, object)
+    if (isOpen(status.mode)) await chmod(object, mode)
+  } catch (error) {
+    // it is not there, or not any more: another program may be beginning here
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }
 
 async function mustBe(kind: 'file' | 'folder', object: string): Promise<{ mode: number }> {

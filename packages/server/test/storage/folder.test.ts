@@ -13,9 +13,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { suite, test } from 'node:test'
 import { FolderInUse, FolderLock, ownerOf } from '../../src/lock.ts'
+import { prepareFolder } from '../../src/storage/folder.ts'
 import { bytesOf, openSqliteIn, registered, temporaryFolder } from '../world.ts'
 import { copyOf, everything, pour, send, sendFile, taken } from './world.ts'
 
@@ -226,4 +228,22 @@ suite('what a crash leaves behind', () => {
     await again[Symbol.asyncDispose]()
     rmSync(crashed, { recursive: true })
   })
+})
+
+test('K08 a file that another program makes and takes away at the same moment keeps nobody from the folder', async () => {
+  await using temporary = await temporaryFolder()
+  const file = path.join(temporary.path, 'server.db-journal')
+  const over = new AbortController()
+  const coming = (async () => {
+    while (!over.signal.aborted) {
+      await writeFile(file, '', { mode: 0o600 })
+      await rm(file)
+    }
+  })()
+  try {
+    for (let i = 0; i < 300; i++) await prepareFolder(temporary.path)
+  } finally {
+    over.abort()
+    await coming
+  }
 })
