@@ -7,10 +7,10 @@ import {
   view,
 } from '@messageu/e2ee/conversation'
 import { ProtocolError } from '@messageu/protocol'
-import type { AccountId, SendId } from '@messageu/protocol/v3'
+import { type AccountId, type SendId, toBase64url } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { isAmong, sameBytes } from '../bytes.ts'
-import { dropRow, getRow, listRow, putRow } from '../rows.ts'
+import { dropRow, getRow, listRow, putRow, rowsOf } from '../rows.ts'
 import type { TakenMessage } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
 import { feeding, isWaiting } from './feed.ts'
@@ -35,6 +35,8 @@ export async function takeCopies(
   if (isSibling && known !== undefined) await takePartAs(work, known)
   const row = await work.conversation(group.conversation)
   if (row === undefined) return
+  // since the server was restored, what is here may have another place than in the history of whoever gives it
+  const here = isSibling && row.base > 0 ? await idsIn(work, row) : new Set<string>()
   let current = row
   for (const copy of copies.filter(({ sequence }) => row.base + sequence < limits.historyMax)) {
     const key = historyKey(row, row.base + copy.sequence)
@@ -44,8 +46,19 @@ export async function takeCopies(
     if (!isSibling && !sameBytes(copy.account, message.sender.account)) continue
     const sender = await authorOf(work, copy, group.conversation, asker)
     if (sender === undefined || !fits(there, sender.id)) continue
+    if (there === undefined && here.has(toBase64url(sender.id))) continue
     current = await put(work, current, { there, copy, sender: sender.person, isSibling })
   }
+}
+
+/** Of the messages that this device has of a conversation. */
+async function idsIn({ store }: Work, row: ConversationRow): Promise<ReadonlySet<string>> {
+  const ids = new Set<string>()
+  for await (const { key, row: item } of rowsOf(store, historyRow, { after: historyKey(row, 0) })) {
+    if (Number(key) > historyKey(row, row.newest)) break
+    if (item.entry.kind === 'message') ids.add(toBase64url(readAuthored(item.entry.body.authored).header.id))
+  }
+  return ids
 }
 
 async function put(

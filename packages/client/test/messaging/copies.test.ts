@@ -4,8 +4,9 @@ import { newSeed, signingKey } from '@messageu/e2ee'
 import type { Authored, Copy } from '@messageu/e2ee/conversation'
 import type { ConversationId, SendId } from '@messageu/protocol/v3'
 import { authoredIn } from '../../src/messaging/authored.ts'
-import { conversationRow } from '../../src/messaging/rows.ts'
-import { getRow } from '../../src/rows.ts'
+import { newcomerKey } from '../../src/messaging/errands.ts'
+import { conversationRow, errandRow } from '../../src/messaging/rows.ts'
+import { getRow, putRow } from '../../src/rows.ts'
 import { never, random } from '../world.ts'
 import { damageNext } from './interception.ts'
 import { same } from './ledger.ts'
@@ -80,4 +81,25 @@ test('S16, C 9: what a member gives as a copy counts only if it has written and 
   for (const session of world.server.sessionsOf(bob.identity.device)) session.cut()
   await world.pass(60_000)
   assert.deepEqual(bob.heard, ['one', 'two', 'three'], 'its author gives it again')
+})
+
+test('I2, U05: what a sibling gives again after the server was restored stands once', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, bob] = await world.people('alice', 'bob')
+  await world.acquaint(alice, bob)
+  for (const text of ['one', 'two', 'three']) await alice.say('bob', text)
+  const tablet = await world.sibling(alice)
+  await world.pass(60_000)
+  const said = ['one', 'two', 'three']
+  assert.deepEqual(await tablet.texts('bob'), said)
+  world.server.copy()()
+  await world.pass(300_000)
+  await alice.goOffline()
+  const { device } = tablet.identity
+  const body = { device, isAdmitted: true, isManager: false, contact: undefined, history: undefined }
+  await alice.store.commit([putRow(errandRow, newcomerKey(device), { kind: 'newcomer', body })], alice.store.revision)
+  await alice.comeOnline()
+  await world.pass(300_000)
+  assert.equal(await getRow(alice.store, errandRow, newcomerKey(device)), undefined, 'it was given again')
+  assert.deepEqual(await tablet.texts('bob'), said)
 })
