@@ -12,11 +12,20 @@ export async function authoredIn(
   row: ConversationRow,
   id: SendId,
 ): Promise<{ readonly account: AccountId; readonly authored: Authored } | undefined> {
+  for await (const message of messagesIn(store, row))
+    if (sameBytes(readAuthored(message.authored).header.id, id)) return message
+  return undefined
+}
+
+/** All messages that this device has of a conversation, in their order. */
+export async function* messagesIn(
+  store: Pick<RowStore, 'read'>,
+  row: ConversationRow,
+): AsyncGenerator<{ readonly account: AccountId; readonly authored: Authored }> {
   for await (const { key, row: item } of rowsOf(store, historyRow, { after: historyKey(row, 0) })) {
-    if (Number(key) > historyKey(row, row.newest)) return undefined
+    if (Number(key) > historyKey(row, row.newest)) return
     if (item.entry.kind !== 'message') continue
     const { sender, authored } = item.entry.body
-    if (sameBytes(readAuthored(authored).header.id, id)) return { account: sender.account, authored }
+    yield { account: sender.account, authored }
   }
-  return undefined
 }

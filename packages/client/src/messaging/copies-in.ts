@@ -10,7 +10,8 @@ import { ProtocolError } from '@messageu/protocol'
 import { type AccountId, type SendId, toBase64url } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
 import { isAmong, sameBytes } from '../bytes.ts'
-import { dropRow, getRow, listRow, putRow, rowsOf } from '../rows.ts'
+import { dropRow, getRow, listRow, putRow } from '../rows.ts'
+import { messagesIn } from './authored.ts'
 import type { TakenMessage } from './content-in.ts'
 import { unopenedKey } from './errands.ts'
 import { feeding, isWaiting } from './feed.ts'
@@ -54,10 +55,7 @@ export async function takeCopies(
 /** Of the messages that this device has of a conversation. */
 async function idsIn({ store }: Work, row: ConversationRow): Promise<ReadonlySet<string>> {
   const ids = new Set<string>()
-  for await (const { key, row: item } of rowsOf(store, historyRow, { after: historyKey(row, 0) })) {
-    if (Number(key) > historyKey(row, row.newest)) break
-    if (item.entry.kind === 'message') ids.add(toBase64url(readAuthored(item.entry.body.authored).header.id))
-  }
+  for await (const { authored } of messagesIn(store, row)) ids.add(toBase64url(readAuthored(authored).header.id))
   return ids
 }
 
