@@ -9,7 +9,7 @@ import { gather } from './gathering.ts'
 import { repeatTitle } from './groups.ts'
 import { Newcomer, update } from './healing.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { compareEpoch, mayRenewInMs, mend } from './mending.ts'
+import { compareEpoch, doubtIfWithheld, mayRenewInMs, mend } from './mending.ts'
 import { beginOwnDevices } from './own-devices.ts'
 import type { ConversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
@@ -44,8 +44,13 @@ export class Care {
 
   /** Milliseconds until it is to be looked at again, if it is. */
   async tend(conversation: ConversationId): Promise<number | undefined> {
+    const withheldMs = await doubtIfWithheld(this.#desk, conversation)
     const before = await rowOf(this.#desk, conversation)
     if (before?.doubt !== undefined && !(await compareEpoch(this.#desk, conversation, this.#wait))) return limits.gapMs
+    return earlier(withheldMs, await this.#tendByStanding(conversation))
+  }
+
+  async #tendByStanding(conversation: ConversationId): Promise<number | undefined> {
     const row = await rowOf(this.#desk, conversation)
     switch (row?.standing.kind) {
       case 'active':

@@ -23,15 +23,19 @@ import { noteCome } from './untitled.ts'
 import type { Work } from './work.ts'
 
 /** A commit at its place in the sequence, one's own too. CONVERSATIONS C 5 */
-export async function takeCommit(work: Work, delivery: Delivery, row: ConversationRow, asker: Asker): Promise<void> {
-  work.put(row)
-  work.tools.touched(row.conversation)
-  if (isOver(row)) return
+export async function takeCommit(work: Work, delivery: Delivery, before: ConversationRow, asker: Asker): Promise<void> {
+  work.put(before)
+  work.tools.touched(before.conversation)
+  if (isOver(before)) return
   const arrived = readCommit(delivery.sealed)
-  const pending = await work.pending(row.conversation)
+  const pending = await work.pending(before.conversation)
   // whatever has become of one's own commit, this was its place: nobody waits for it any longer
-  if (pending !== undefined && (arrived === undefined || sameBytes(pending.id, arrived.id)))
+  const isPlaced = pending !== undefined && (arrived === undefined || sameBytes(pending.id, arrived.id))
+  const row = isPlaced ? { ...before, accepted: undefined } : before
+  if (isPlaced) {
     work.putPending(row.conversation, undefined)
+    work.put(row)
+  }
   if (arrived === undefined)
     return void (await getStuck(work, row, { epoch: row.epoch, why: 'a commit that cannot be read' }))
   if (

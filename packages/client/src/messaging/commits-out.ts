@@ -41,8 +41,8 @@ export async function commit(
     if (submitted === 'busy') continue
     const outcome = await orAborted(submitted.outcome, signal)
     if (outcome.kind === 'accepted') {
-      await effect(desk, conversation, submitted.place, signal)
-      return 'done'
+      if (await takesEffect(desk, conversation, submitted.place, signal)) return 'done'
+      continue
     }
     if (outcome.error.retry !== 'changed') throw outcome.error
     await catchUp(desk, conversation, outcome.error.current, signal)
@@ -111,13 +111,17 @@ export async function newestLists(work: Work, accounts: readonly AccountId[]): P
   return lists.filter((list) => list !== undefined)
 }
 
-/** An accepted commit takes effect at its place in the sequence. */
-async function effect(desk: Desk, conversation: ConversationId, { id }: Place, signal: AbortSignal): Promise<void> {
-  const hasCome = async (): Promise<boolean> => {
-    const pending = await look(desk).pending(conversation)
-    return pending === undefined || !sameBytes(pending.id, id)
-  }
-  await arrival(desk, hasCome, { signal })
+/** An accepted commit takes effect at its place in the sequence: false if that will not come any more. */
+async function takesEffect(
+  desk: Desk,
+  conversation: ConversationId,
+  { id }: Place,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const isOver = async (): Promise<boolean> => !(await look(desk).isPending(conversation, { id }))
+  await arrival(desk, isOver, { signal })
+  const accepted = (await rowOf(desk, conversation))?.accepted
+  return accepted === undefined || !sameBytes(accepted.id, id)
 }
 
 /** A server that accepts a commit and does not deliver it is not waited for. */

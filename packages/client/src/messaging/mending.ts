@@ -9,7 +9,7 @@ import { explain, showGaps } from './gaps-out.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate, renew } from './renewing.ts'
-import type { ConversationRow } from './rows.ts'
+import { type ConversationRow, doubted } from './rows.ts'
 import { getStuck } from './stuck.ts'
 import { within } from './within.ts'
 import { write } from './writing.ts'
@@ -59,9 +59,25 @@ function repairMs({ tools }: Desk): number {
 }
 
 /**
- * After the server was restored, or this device was away for long: a conversation of which the server has lost commits
- * cannot go on, and is begun anew at once; where commits have expired, this device rejoins. Whether that is known now:
- * what still waits for this device may tell more. CONVERSATIONS C 7, C 10
+ * A commit of this device that was accepted and does not come raises doubt about the conversation, because nothing that
+ * comes may ever tell. Milliseconds until then, if one has not come. S07
+ */
+export async function doubtIfWithheld(desk: Desk, conversation: ConversationId): Promise<number | undefined> {
+  const accepted = (await rowOf(desk, conversation))?.accepted
+  if (accepted === undefined || !(await look(desk).isPending(conversation, accepted))) return undefined
+  const waitedMs = Math.abs(desk.clock.nowMs() - accepted.since)
+  if (waitedMs < limits.placeMs) return limits.placeMs - waitedMs
+  await write(desk, async (work) => {
+    const row = await work.conversation(conversation)
+    if (row !== undefined) work.put({ ...row, doubt: row.doubt ?? doubted })
+  })
+  return undefined
+}
+
+/**
+ * After the server was restored, this device was away for long, or a commit of its own did not come: a conversation of
+ * which the server has lost commits cannot go on, and is begun anew at once; where commits are missing here, this device
+ * rejoins. Whether that is known now: what still waits for this device may tell more. CONVERSATIONS C 7, C 10
  */
 export async function compareEpoch(desk: Desk, conversation: ConversationId, wait: Wait): Promise<boolean> {
   await within(desk, limits.caughtUpMs, desk.isCaughtUp, wait)
@@ -73,7 +89,8 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
   const hasLost = isBehind(shown, before)
   const undelivered = { from: before.received + 1, through: shown.sequence }
   // after a restore everything comes again, and says by itself what is missing
-  const isAway = !hasLost && before.received > 0
+  const isFirst = before.base === 0 && before.accepted !== undefined
+  const isAway = !hasLost && (before.received > 0 || isFirst)
   const explained = isAway ? await explain(desk, { conversation, ...undelivered }, wait) : []
   if (explained.some(({ why }) => why === 'waiting')) return false
   return write(desk, async (work) => {
@@ -81,6 +98,7 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
     if (row?.doubt === undefined) return true
     if (row.received !== before.received) return false
     const received = isAway ? Math.max(row.received, shown.sequence) : row.received
+    if (before.accepted !== undefined) await work.forgetPending(conversation, before.accepted)
     const holes = explained.filter(({ why }) => why !== 'not-addressed')
     work.put(
       holes.reduce<ConversationRow>((known, hole) => missing(known, { ...hole, since: work.nowMs }), {
@@ -91,7 +109,7 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
     )
     const sure = (await showGaps(work, conversation, holes)) ?? row
     if (!hasLost && !(isAway && isBehind(row, shown))) return true
-    const why = hasLost ? 'the server has lost commits' : 'commits have expired'
+    const why = hasLost ? 'the server has lost commits' : 'commits have not come'
     const stuck = await getStuck(work, sure, { epoch: row.epoch, why })
     if (!hasLost || stuck.standing.kind !== 'stuck') return true
     const since = work.nowMs - repairMs(desk)

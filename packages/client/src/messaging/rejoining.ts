@@ -39,12 +39,9 @@ export async function rejoin(desk: Desk, conversation: ConversationId, { signal 
     if (submitted === undefined) return 'refused'
     const outcome = await orAborted(submitted.outcome, signal)
     if (outcome.kind === 'accepted') {
-      const { id } = submitted.place
-      const hasCome = async (): Promise<boolean> => {
-        const pending = await look(desk).pending(conversation)
-        return pending === undefined || !sameBytes(pending.id, id)
-      }
-      return (await within(desk, limits.placeMs, hasCome, { signal })) ? 'done' : 'refused'
+      const isOver = async (): Promise<boolean> => !(await look(desk).isPending(conversation, submitted.place))
+      await within(desk, limits.placeMs, isOver, { signal })
+      return (await rowOf(desk, conversation))?.standing.kind === 'active' ? 'done' : 'refused'
     }
     if (outcome.error.retry !== 'changed') return 'refused'
   }

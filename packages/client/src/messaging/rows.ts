@@ -120,6 +120,8 @@ export const conversationRow = {
      * the server shows no place for this account, if it did when that was tried.
      */
     doubt: optional(struct({ placelessSince: optional(u64) })),
+    /** One's own commit that was accepted and has not come: it is waited for as long as it is pending. S07 */
+    accepted: optional(struct({ id: SendId, since: u64 })),
     /** The place in the history from which on nothing has been shown, while it is silent. CONVERSATIONS C 11 */
     silentFrom: optional(u64),
     /** Whom this device still has to bring in, having begun it: nothing is sent before. CONVERSATIONS C 1, D 4 */
@@ -255,9 +257,9 @@ const Told = union({
   },
   restored: { tag: 10, body: nothing },
   /** A Welcome that this device did not take. */
+  unwelcome: { tag: 11, body: struct({ conversation: ConversationId, reason: Words }) },
   /** A key package that the server handed out and that is not good: its device stays out. */
   package: { tag: 12, body: struct({ account: AccountId, device: DeviceId, reason: Words }) },
-  unwelcome: { tag: 11, body: struct({ conversation: ConversationId, reason: Words }) },
 })
 export type Told = Infer<typeof Told>
 

@@ -7,7 +7,6 @@ import {
   sealedHash,
 } from '@messageu/e2ee/conversation'
 import { type ConversationId, type RefusedError, refusalOf } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import type { Draft, Outcome, Place, Sender, Unanswered } from '../outbox.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
@@ -157,9 +156,12 @@ async function keepOwn(
 
 /** A commit that was refused has no place; one that was accepted takes effect at the one it has. CONVERSATIONS C 5 */
 async function commitAnswered(work: Work, { conversation, id }: Unanswered, outcome: Outcome): Promise<void> {
-  const pending = await work.pending(conversation)
-  if (outcome.kind === 'refused' && pending !== undefined && sameBytes(pending.id, id))
-    work.putPending(conversation, undefined)
+  if (!(await work.isPending(conversation, { id }))) return
+  if (outcome.kind === 'refused') return work.putPending(conversation, undefined)
+  const row = await work.conversation(conversation)
+  if (row === undefined) return
+  work.put({ ...row, accepted: { id, since: work.nowMs } })
+  work.tools.touched(conversation)
 }
 
 /** What people see of a conversation; the rest is between devices. */

@@ -12,7 +12,8 @@ export async function getStuck(
   row: ConversationRow,
   { epoch, why, by }: { epoch: number; why: string; by?: AccountId | undefined },
 ): Promise<ConversationRow> {
-  const { conversation, standing } = row
+  const { conversation, standing, accepted } = row
+  if (accepted !== undefined) await work.forgetPending(conversation, accepted) // this is behind where it had its place
   if (standing.kind !== 'active' && standing.kind !== 'request') return row
   const words = why.slice(0, limits.wordsBytesMax / 4)
   const body = { since: work.nowMs, epoch, by, why: words }

@@ -1,6 +1,7 @@
 import type { ConversationState, LocalDevice } from '@messageu/e2ee/conversation'
 import type { AccountId, ConversationId, ConversationKind, DeviceId, PublicKey } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
+import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
 import type { RowStore } from '../store.ts'
@@ -99,6 +100,7 @@ export class Work {
       isUnseen: false,
       welcomes: [],
       doubt: undefined,
+      accepted: undefined,
       silentFrom: undefined,
       awaited: [],
     }
@@ -145,6 +147,16 @@ export class Work {
   putPending(id: ConversationId, pending: PendingRow | undefined): void {
     const key = partKey(id, 'pending')
     this.store.put(pending === undefined ? dropRow(pendingRow, key) : putRow(pendingRow, key, pending))
+  }
+
+  /** A commit that will not come. */
+  async forgetPending(id: ConversationId, commit: Pick<PendingRow, 'id'>): Promise<void> {
+    if (await this.isPending(id, commit)) this.putPending(id, undefined)
+  }
+
+  async isPending(id: ConversationId, commit: Pick<PendingRow, 'id'>): Promise<boolean> {
+    const pending = await this.pending(id)
+    return pending !== undefined && sameBytes(pending.id, commit.id)
   }
 
   // ─── what was said, and what is told ───

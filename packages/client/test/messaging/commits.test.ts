@@ -4,6 +4,7 @@ import type { ConversationId } from '@messageu/protocol/v3'
 import { conversationRow } from '../../src/messaging/rows.ts'
 import { getRow, putRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
+import { holdBack } from './interception.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
 import { altered, spoil } from './spoiling.ts'
@@ -177,4 +178,18 @@ describe('C13: commits that cannot be applied', () => {
       assert.deepEqual(await each.members(group), ['alice', 'bob', 'carol', 'dave', 'erin', 'frank'])
     await talk(people, group)
   })
+})
+
+test('C 5: a commit that is delivered long after it was accepted takes effect then, once', async () => {
+  await using world = await MessagingWorld.start()
+  const { people, group } = await team(world)
+  const [alice] = people
+  assert.ok(alice)
+  const late = holdBack(world.server, alice.identity.device)
+  const removing = alice.client.removePeople('#team', ['dave'], { signal: never })
+  await world.pass(5_000)
+  world.server.twist = undefined
+  for (const parts of late) world.server.slip(alice.identity.device, parts)
+  await world.over(removing)
+  assert.deepEqual(await alice.members(group), ['alice', 'bob', 'carol'])
 })

@@ -122,14 +122,71 @@ describe('S07: a server that withholds commits from one member', () => {
     await assert.rejects(world.over(alice.client.addPeople('#dark', ['carol'], { signal: never })), ClientError)
     world.server.twist = undefined
     await world.pass(30 * 60_000)
-    // whoever waits for a commit that never comes learns of it by what somebody says behind it
-    for (const each of [bob, alice]) {
-      for (const group of [dark, light]) await each.sayTo(group, each === bob ? 'is anything missing?' : 'here again')
+    for (const text of ['is anything missing?', 'here again']) {
+      for (const group of [dark, light]) await alice.sayTo(group, text)
       await world.pass(30 * 60_000)
     }
     for (const title of ['#dark', '#light']) {
       assert.equal((await alice.client.conversation(title)).standing, 'active')
       assert.ok((await bob.texts(title)).includes('here again'), title)
     }
+  })
+
+  test('its own: it finds out by itself, with nobody else saying anything, and its message goes out', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const group = await world.group(alice, 'team', bob)
+    await bob.sayTo(group, 'before')
+    withholdCommits(world.server, alice.identity.device)
+    world.clock.jump(8 * dayMs) // keys are renewed before the next message, by a commit
+    const posted = await world.over(
+      alice.client.postTo(group, { kind: 'text', body: { text: 'by new keys' } }, { signal: never }),
+    )
+    world.server.twist = undefined
+    await world.pass(5 * 60_000)
+    assert.equal((await world.over(posted.outcome)).kind, 'accepted')
+    assert.deepEqual(bob.heard, ['by new keys'])
+    assert.deepEqual([alice.told('stuck').length, alice.told('rejoined').length], [1, 1])
+    await bob.sayTo(group, 'read')
+    assert.deepEqual(await alice.texts('#team'), ['before', 'by new keys', 'read'])
+  })
+
+  test('its own, in a group that it has just made', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await bob.goOffline()
+    withholdCommits(world.server, alice.identity.device)
+    const making = alice.client.createGroup('team', ['bob'], { signal: never })
+    const failed = assert.rejects(making, ClientError)
+    await world.pass(1_000)
+    world.server.twist = undefined
+    await world.over(failed)
+    await world.pass(5 * 60_000)
+    await alice.say('#team', 'here')
+    await bob.comeOnline()
+    await still()
+    assert.deepEqual(bob.heard, ['here'])
+  })
+
+  test('its own, which a restored server has lost: it is not waited for', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
+    await world.acquaint(alice, bob, carol)
+    const group = await world.group(alice, 'team', bob)
+    await bob.sayTo(group, 'before')
+    const back = world.server.copy()
+    withholdCommits(world.server, alice.identity.device)
+    const adding = alice.client.addPeople('#team', ['carol'], { signal: never })
+    await bob.goOffline()
+    await world.pass(1_000)
+    world.server.twist = undefined
+    back()
+    await world.over(adding)
+    await bob.comeOnline()
+    await alice.sayTo(group, 'all of us')
+    for (const each of [bob, carol]) assert.equal(each.heard.at(-1), 'all of us', each.name)
+    assert.ok((await alice.historyOf(group)).every(({ kind }) => kind !== 'gap'))
   })
 })
