@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { ConversationId } from '@messageu/protocol/v3'
+import { ClientError } from '../../src/errors.ts'
 import { conversationRow } from '../../src/messaging/rows.ts'
 import { getRow, putRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
@@ -8,6 +9,7 @@ import { holdBack } from './interception.ts'
 import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
 import { altered, spoil } from './spoiling.ts'
+import { still } from './stillness.ts'
 
 async function team(world: MessagingWorld): Promise<{ people: readonly Device[]; group: ConversationId }> {
   const people = await world.people('alice', 'bob', 'carol', 'dave')
@@ -180,7 +182,7 @@ describe('C13: commits that cannot be applied', () => {
   })
 })
 
-test('C 5: a commit that is delivered long after it was accepted takes effect then, once', async () => {
+test('C 5: a commit that is delivered a while after it was accepted takes effect then, once', async () => {
   await using world = await MessagingWorld.start()
   const { people, group } = await team(world)
   const [alice] = people
@@ -192,4 +194,24 @@ test('C 5: a commit that is delivered long after it was accepted takes effect th
   for (const parts of late) world.server.slip(alice.identity.device, parts)
   await world.over(removing)
   assert.deepEqual(await alice.members(group), ['alice', 'bob', 'carol'])
+})
+
+test('C 5: a commit that waits at the server is waited for, however long', async () => {
+  await using world = await MessagingWorld.start()
+  const { people, group } = await team(world)
+  const [alice] = people
+  assert.ok(alice)
+  const { device } = alice.identity
+  const late = holdBack(world.server, device)
+  const removing = alice.client.removePeople('#team', ['dave'], { signal: never })
+  await world.pass(5_000)
+  world.server.held = late.map((parts) => ({ to: device, parts }))
+  await assert.rejects(world.over(removing), ClientError)
+  await world.pass(10 * 60_000)
+  world.server.twist = undefined
+  world.server.held = []
+  for (const parts of late) world.server.slip(device, parts)
+  await still()
+  assert.deepEqual(await alice.members(group), ['alice', 'bob', 'carol'])
+  assert.deepEqual([alice.told('stuck'), alice.kinds('gap')], [[], []])
 })

@@ -37,10 +37,18 @@ export type Twist = (to: DeviceId, parts: Partial<Delivery>) => readonly Partial
  * A server of version 3 that knows conversations. It keeps what docs/protocol.md promises, until a test tells it to twist
  * what it delivers, to lead members apart, or to go back to a copy of itself.
  */
+/** A delivery that a device has not been given yet. */
+export interface Held {
+  readonly to: DeviceId
+  readonly parts: Partial<Delivery>
+}
+
 export class MessagingServer extends FakeServer {
   readonly shelf = new Shelf()
   readonly log: Logged[] = []
   twist: Twist | undefined
+  /** What a test holds back for a device, and the server says is waiting. */
+  held: readonly Held[] = []
   /** What becomes of commits before they come to the server, for members that spoil their own. */
   spoilt: ((device: DeviceId, request: Commit) => Commit) | undefined
   /** Time as the server has it. */
@@ -115,9 +123,16 @@ export class MessagingServer extends FakeServer {
         return undefined
       },
       explain: (request) => {
-        const { waiting } = this.mailbox(session.proved())
+        const device = session.proved()
+        const held = this.held.filter(({ to }) => same(to, device)).map(({ parts }) => parts)
+        const waiting = [...this.mailbox(device).waiting, ...held]
         const isWaiting = (sequence: number) =>
-          waiting.some((each) => each.sequence === sequence && same(each.conversation, request.conversation))
+          waiting.some(
+            (each) =>
+              each.sequence === sequence &&
+              each.conversation !== undefined &&
+              same(each.conversation, request.conversation),
+          )
         return this.#partaken(asking(), request.conversation).explain(asking(), request, isWaiting)
       },
       requests: () => this.#requests.get(toBase64url(asking().account)) ?? [],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type ConversationId, type Delivery, toBase64url } from '@messageu/protocol/v3'
+import { type ConversationId, toBase64url } from '@messageu/protocol/v3'
 import { never } from '../world.ts'
 import type { MessagingServer } from './messaging-server.ts'
 import { judge, type Promised } from './oracle.ts'
@@ -27,14 +27,13 @@ function dice(seed: number): (below: number) => number {
  */
 class Trouble {
   readonly #server: MessagingServer
-  readonly #held: { to: Parameters<MessagingServer['slip']>[0]; parts: Partial<Delivery> }[] = []
   #slow: string | undefined
 
   constructor(server: MessagingServer, roll: (below: number) => number) {
     this.#server = server
     server.twist = (to, parts) => {
       if (toBase64url(to) === this.#slow) {
-        this.#held.push({ to, parts })
+        server.held = [...server.held, { to, parts }]
         return []
       }
       return Array.from({ length: 1 + (roll(4) === 0 ? roll(9) : 0) }, () => parts)
@@ -44,7 +43,9 @@ class Trouble {
   /** What goes to this device waits from now on; what waited before goes out, in its order. */
   slow(device: Device | undefined): void {
     this.#slow = device && toBase64url(device.identity.device)
-    for (const { to, parts } of this.#held.splice(0)) this.#server.slip(to, parts)
+    const { held } = this.#server
+    this.#server.held = []
+    for (const { to, parts } of held) this.#server.slip(to, parts)
   }
 
   cut(device: Device): void {
