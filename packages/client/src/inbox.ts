@@ -18,8 +18,11 @@ export interface Receiver {
    */
   receive(deliveries: readonly Delivery[], asker: Asker, store: RowStore): Promise<readonly Change[]>
   /** The server was restored from a copy and counts anew: what to store before anything of it is received. */
-  restored?(store: RowStore, opened: SessionOpened): Promise<readonly Change[]>
+  restored?(store: RowStore, opened: Reopened): Promise<readonly Change[]>
 }
+
+/** The first session in another incarnation of the server. */
+export type Reopened = SessionOpened & Pick<Hello, 'incarnation'>
 
 export interface InboxOptions {
   readonly store: Store
@@ -87,7 +90,8 @@ export class Inbox {
     const row = putRow(deliveryRow, progressKeys.delivery, { incarnation, through: 0 })
     const { receiver, committer } = this.#options
     await committer.run(async (store) => {
-      const changes = before === undefined ? [] : ((await receiver?.restored?.(store, opened)) ?? [])
+      const changes =
+        before === undefined ? [] : ((await receiver?.restored?.(store, { ...opened, incarnation })) ?? [])
       return { changes: [row, ...changes], result: undefined }
     })
     this.#incarnation = incarnation

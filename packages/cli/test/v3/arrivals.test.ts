@@ -87,14 +87,14 @@ describe('S01: what happens to keys, devices and membership is told', () => {
 
 test('S04: why something is missing is said in words, whatever the server says', async () => {
   for (const why of Object.keys(gapReasons) as (keyof typeof gapReasons)[]) {
-    const line = await linesOf({ kind: 'gap', conversation, sequence: 3, through: 4, at: 1, why }, labels)
+    const line = await linesOf({ kind: 'gap', conversation, place: 3, sequence: 3, through: 4, at: 1, why }, labels)
     assert.match(line, /^\* #family: 2 messages are missing here \((?:\S+ ){3,}\S+\)$/)
   }
 })
 
 test('whoever takes a place again does so with the same device, or with another one', async () => {
   const by = { account, name: 'alice', device }
-  const rejoin = { kind: 'change', conversation, sequence: 3, at: 1, by, change: 'rejoin', left: [] } as const
+  const rejoin = { kind: 'change', conversation, place: 3, sequence: 3, at: 1, by, change: 'rejoin', left: [] } as const
   assert.equal(await linesOf({ ...rejoin, arrived: [] }, labels), '* #family: alice has taken its place again')
   const another = await linesOf({ ...rejoin, arrived: [by] }, labels)
   assert.equal(another, '* #family: alice has taken a place again with another device')
@@ -104,6 +104,7 @@ test('a message of a kind that this version does not know is shown as that, and 
   const message: Message = {
     kind: 'message',
     conversation,
+    place: 1,
     sequence: 1,
     at: 1,
     id,

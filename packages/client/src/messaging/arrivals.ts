@@ -2,11 +2,12 @@ import { type AccountId, type ConversationId, toBase64url } from '@messageu/prot
 import { ClientError } from '../errors.ts'
 import { dropRow, getRow, rowsOf } from '../rows.ts'
 import type { RowStore } from '../store.ts'
+import { backwards } from './backwards.ts'
 import type { Desk, Kept, look, Wait } from './desk.ts'
 import { type Arrival, accountsIn, type Item, itemOf, type Naming, type Somebody } from './items.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { contactRow, conversationRow, feedRow, historyRow } from './rows.ts'
-import { historyKey, type Work } from './work.ts'
+import { placeOfKey, type Work } from './work.ts'
 import { write } from './writing.ts'
 
 interface Waiting {
@@ -63,7 +64,7 @@ async function arrivalOf(
 ): Promise<Arrival | undefined> {
   if (fed.kind === 'history') {
     const row = await getRow(store, historyRow, fed.body)
-    return row && itemIn(store, row, own)
+    return row && itemIn(store, { place: placeOfKey(fed.body), row }, own)
   }
   const { at, told } = fed.body
   const names = await Promise.all(accountsIn(told).map((account) => somebody(store, account)))
@@ -71,11 +72,15 @@ async function arrivalOf(
 }
 
 /** What it is, with the names of whoever it is about. */
-async function itemIn(store: Pick<RowStore, 'get'>, row: Parameters<typeof itemOf>[0], own: AccountId): Promise<Item> {
+async function itemIn(
+  store: Pick<RowStore, 'get'>,
+  placed: Parameters<typeof itemOf>[0],
+  own: AccountId,
+): Promise<Item> {
   const names = new Map<string, Somebody>()
-  for (const account of accountsOf(row)) names.set(toBase64url(account), await somebody(store, account))
+  for (const account of accountsOf(placed)) names.set(toBase64url(account), await somebody(store, account))
   const naming: Naming = (account) => names.get(toBase64url(account)) ?? { account, name: '' }
-  return itemOf(row, naming, own)
+  return itemOf(placed, naming, own)
 }
 
 /** Whose list this device has never read has no name. */
@@ -83,7 +88,7 @@ export async function somebody(store: Pick<RowStore, 'get'>, account: AccountId)
   return { account, name: (await getRow(store, contactRow, account))?.name ?? '' }
 }
 
-function accountsOf({ entry }: Parameters<typeof itemOf>[0]): readonly AccountId[] {
+function accountsOf({ row: { entry } }: Parameters<typeof itemOf>[0]): readonly AccountId[] {
   switch (entry.kind) {
     case 'message':
       return [entry.body.sender.account]
@@ -131,18 +136,12 @@ export async function history(
 ): Promise<readonly Item[]> {
   const row = await getRow(store, conversationRow, conversation)
   if (row === undefined) throw new ClientError('unknown-conversation', 'there is no such conversation here')
-  const end = Math.min(row.newest, before === undefined ? row.newest : row.base + before - 1)
+  if (limit < 1) return []
   const items: Item[] = []
-  for (let through = end, span = limit; through > 0 && items.length < limit; through -= span, span *= 2) {
-    const start = Math.max(0, through - span)
-    const rows = await store.read('history', { after: historyKey(row, start), limit: span })
-    const found: Item[] = []
-    for (const { key } of rows) {
-      if (typeof key !== 'number' || key > historyKey(row, through)) break
-      const each = await getRow(store, historyRow, key)
-      if (each !== undefined) found.push(await itemIn(store, each, tools.me.self.account))
-    }
-    items.unshift(...found)
+  const through = before === undefined ? undefined : before - 1
+  for await (const { place, item } of backwards(store, row, { through, page: limit })) {
+    items.push(await itemIn(store, { place, row: item }, tools.me.self.account))
+    if (items.length === limit) break
   }
-  return items.slice(-limit)
+  return items.reverse()
 }

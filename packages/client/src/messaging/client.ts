@@ -129,8 +129,11 @@ export class Client implements AsyncDisposable {
       for (const arrival of batch) if (arrival.kind === 'message' && !arrival.isOwn) yield arrival
   }
 
-  /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that sequence. */
-  history(who: string, span: { limit?: number; before?: number } = {}): Promise<readonly Item[]> {
+  /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that place. */
+  history(
+    who: string,
+    span: { limit?: number | undefined; before?: number | undefined } = {},
+  ): Promise<readonly Item[]> {
     return this.#reader.history(who, span)
   }
 

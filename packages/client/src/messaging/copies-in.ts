@@ -13,9 +13,9 @@ import { isAmong, sameBytes } from '../bytes.ts'
 import { dropRow, getRow, listRow, putRow } from '../rows.ts'
 import { messagesIn } from './authored.ts'
 import type { TakenMessage } from './content-in.ts'
+import { placeOf, reaching, withCount } from './counts.ts'
 import { unopenedKey } from './errands.ts'
 import { feeding, isWaiting } from './feed.ts'
-import { messagingLimits as limits } from './limits.ts'
 import { takePartAs } from './requests.ts'
 import { type ConversationRow, errandRow, type HistoryRow, historyRow, type Person } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
@@ -28,19 +28,23 @@ import { historyKey, type Work } from './work.ts'
 export async function takeCopies(
   work: Work,
   { message }: TakenMessage,
-  { group, copies }: Extract<Content, { kind: 'copies' }>['body'],
+  { group, counts, copies }: Extract<Content, { kind: 'copies' }>['body'],
   asker: Asker,
 ): Promise<void> {
   const known = await work.conversation(group.conversation)
   const isSibling = sameBytes(message.sender.account, work.me.self.account)
   if (isSibling && known !== undefined) await takePartAs(work, known)
-  const row = await work.conversation(group.conversation)
-  if (row === undefined) return
+  const before = await work.conversation(group.conversation)
+  const [count] = counts
+  if (before === undefined || count === undefined) return
+  const row = withCount(before, counts)
   // since the server was restored, what is here may have another place than in the history of whoever gives it
-  const here = isSibling && row.base > 0 ? await idsIn(work, row) : new Set<string>()
+  const here = isSibling && row.earlier.length > 0 ? await idsIn(work, row) : new Set<string>()
   let current = row
-  for (const copy of copies.filter(({ sequence }) => row.base + sequence < limits.historyMax)) {
-    const key = historyKey(row, row.base + copy.sequence)
+  for (const copy of copies) {
+    const place = placeOf(row, count.incarnation, copy.sequence)
+    if (place === undefined) continue
+    const key = historyKey(row, place)
     const there = await getRow(work.store, historyRow, key)
     if (there !== undefined && there.entry.kind !== 'unopened') continue
     if (there === undefined && !isSibling) continue
@@ -48,7 +52,7 @@ export async function takeCopies(
     const sender = await authorOf(work, copy, group.conversation, asker)
     if (sender === undefined || !fits(there, sender.id)) continue
     if (there === undefined && here.has(toBase64url(sender.id))) continue
-    current = await put(work, current, { there, copy, sender: sender.person, isSibling })
+    current = await put(work, current, { place, there, copy, sender: sender.person, isSibling })
   }
 }
 
@@ -62,12 +66,18 @@ async function idsIn({ store }: Work, row: ConversationRow): Promise<ReadonlySet
 async function put(
   work: Work,
   row: ConversationRow,
-  { there, copy, sender, isSibling }: { there: HistoryRow | undefined; copy: Copy; sender: Person; isSibling: boolean },
+  {
+    place,
+    there,
+    copy,
+    sender,
+    isSibling,
+  }: { place: number; there: HistoryRow | undefined; copy: Copy; sender: Person; isSibling: boolean },
 ): Promise<ConversationRow> {
   const { conversation } = row
   const { header, content } = readAuthored(copy.authored)
   const { group } = header
-  const key = historyKey(row, row.base + copy.sequence)
+  const key = historyKey(row, place)
   const entry = { kind: 'message', body: { sender, epoch: 0, authored: copy.authored } } as const
   const at = there?.at ?? copy.at
   work.store.put(
@@ -80,7 +90,7 @@ async function put(
   const named = content.kind === 'title' && (await isNewestTitle(work, row, key))
   const isTitle = named && (isSibling || (await isOwner(work, row, sender.account)))
   const titled = isTitle ? { ...row, title: content.body.title, ownTitle: undefined } : row
-  const next = { ...titled, newest: Math.max(row.newest, row.base + copy.sequence) }
+  const next = reaching(titled, place)
   work.put(next)
   return next
 }

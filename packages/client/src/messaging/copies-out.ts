@@ -2,13 +2,14 @@ import { Authored, type Content, type Copy, readAuthored, type View, view } from
 import { encode } from '@messageu/protocol'
 import type { SendId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { dropRow, readRow, rowsOf } from '../rows.ts'
+import { dropRow, rowsOf } from '../rows.ts'
+import { backwards } from './backwards.ts'
+import { countsFrom } from './counts.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
 import { errandKey } from './errands.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { type ConversationRow, type Errand, errandRow, type HistoryRow, historyRow } from './rows.ts'
+import { type ConversationRow, type Errand, errandRow } from './rows.ts'
 import type { Sending } from './sending.ts'
-import { historyKey } from './work.ts'
 import { write } from './writing.ts'
 
 /** How far back what others ask for is looked for. */
@@ -21,10 +22,10 @@ export async function answerAsks(desk: Desk, sending: Sending, wait: Wait): Prom
   const asks: Ask[] = []
   for await (const { row } of rowsOf(desk.store, errandRow)) if (row.kind === 'copies') asks.push(row.body)
   for (const ask of asks) {
-    const copies = await copiesFor(desk, ask)
+    const contents = await copiesFor(desk, ask)
     const through = await rowOf(desk, ask.through)
     if (through?.standing.kind === 'active')
-      for (const part of parts(copies)) await sending.post(ask.through, part, wait)
+      for (const content of contents) await sending.post(ask.through, content, wait)
     await write(desk, async ({ store }) =>
       store.put(dropRow(errandRow, errandKey('copies', ask.conversation, ask.asker.account))),
     )
@@ -33,47 +34,38 @@ export async function answerAsks(desk: Desk, sending: Sending, wait: Wait): Prom
 
 /** Everything that was said in a conversation, for a new device of one's own: something also where nothing was said. */
 export async function historyOf(desk: Desk, row: ConversationRow): Promise<readonly [Content, ...Content[]]> {
-  const { conversation } = row
   const all: Found[] = []
-  for await (const found of backwards(desk, row, Number.POSITIVE_INFINITY)) all.push(found)
-  const groups = Map.groupBy(all.reverse(), ({ row: { generation } }) => generation)
-  const [first, ...others] = [...groups].flatMap(([generation, found]) =>
-    parts({ group: { conversation, generation }, copies: found.map(({ copy }) => copy) }),
-  )
-  if (first !== undefined) return [first, ...others]
-  return [{ kind: 'copies', body: { group: { conversation, generation: row.generation }, copies: [] } }]
+  for await (const found of said(desk, row)) all.push(found)
+  const [first, ...others] = contentsOf(row, all.reverse())
+  return [first ?? copiesOf(row, { generation: row.generation, place: row.newest, copies: [] }), ...others]
 }
 
-interface Copies {
-  readonly group: { readonly conversation: ConversationRow['conversation']; readonly generation: number }
-  readonly copies: readonly Copy[]
-}
-
+/** A message, where it stands, and in which generation and epoch it was said. */
 interface Found {
-  readonly row: HistoryRow
-  readonly copy: Copy
+  readonly place: number
+  readonly generation: number
   readonly epoch: number
+  readonly copy: Copy
 }
 
-async function copiesFor(desk: Desk, { conversation, messages, asker }: Ask): Promise<Copies> {
+async function copiesFor(desk: Desk, { conversation, messages, asker }: Ask): Promise<readonly Content[]> {
   const row = await rowOf(desk, conversation)
   const state = await look(desk).state(conversation)
-  const group = { conversation, generation: row?.generation ?? 1 }
-  if (row === undefined || state === undefined) return { group, copies: [] }
+  if (row === undefined || state === undefined) return []
   const own = desk.tools.me.self.account
   const isSibling = sameBytes(asker.account, own)
   const wanted = new Set(messages.map(textOf))
-  const copies: Copy[] = []
-  for await (const { copy, epoch, row: item } of backwards(desk, row, searchMax)) {
-    const { header } = readAuthored(copy.authored)
-    if (!wanted.has(textOf(header.id))) continue
-    const mayHave =
-      isSibling ||
-      (sameBytes(copy.account, own) && item.generation === row.generation && wereAllThere(view(state), epoch))
-    if (mayHave) copies.push(copy)
-    if (wanted.delete(textOf(header.id)) && wanted.size === 0) break
+  const mayHave: Found[] = []
+  let looked = 0
+  for await (const found of said(desk, row)) {
+    if (++looked > searchMax) break
+    const { header } = readAuthored(found.copy.authored)
+    if (!wanted.delete(textOf(header.id))) continue
+    const isFromHere = sameBytes(found.copy.account, own) && found.generation === row.generation
+    if (isSibling || (isFromHere && wereAllThere(view(state), found.epoch))) mayHave.push(found)
+    if (wanted.size === 0) break
   }
-  return { group, copies: copies.reverse() }
+  return contentsOf(row, mayHave.reverse())
 }
 
 /** What goes to everybody here must have been for everybody here. */
@@ -82,48 +74,49 @@ function wereAllThere({ lists }: View, epoch: number): boolean {
 }
 
 /** What was said, the newest first. */
-async function* backwards(desk: Desk, row: ConversationRow, max: number): AsyncGenerator<Found> {
-  let count = 0
-  for (let end = row.newest; end > 0 && count < max; end -= page) {
-    const start = Math.max(0, end - page)
-    const rows = await desk.store.read('history', { after: historyKey(row, start), limit: end - start })
-    const inside = rows.filter(({ key }) => typeof key === 'number' && key <= historyKey(row, end))
-    for (const { value } of inside.reverse()) {
-      const found = foundIn(value)
-      if (found === undefined) continue
-      yield found
-      if (++count >= max) return
-    }
+async function* said(desk: Desk, row: ConversationRow): AsyncGenerator<Found> {
+  for await (const { place, item } of backwards(desk.store, row)) {
+    const { entry, sequence, at, generation } = item
+    if (entry.kind !== 'message') continue
+    const { sender, epoch, authored } = entry.body
+    yield { place, generation, epoch, copy: { sequence, at, account: sender.account, authored } }
   }
 }
 
-const page = 256
-
-function foundIn(value: Uint8Array): Found | undefined {
-  const row = readRow(historyRow, value)
-  const { entry, sequence, at } = row
-  if (entry.kind !== 'message') return undefined
-  const { sender, epoch, authored } = entry.body
-  return { row, epoch, copy: { sequence, at, account: sender.account, authored } }
+/** In as many messages as it takes, each from one generation and one incarnation of the server. */
+function contentsOf(row: ConversationRow, all: readonly Found[]): readonly Content[] {
+  const contents: Content[] = []
+  const groups = Map.groupBy(all, ({ place, generation }) => `${generation} ${countsFrom(row, place).length}`)
+  for (const [first, ...others] of groups.values())
+    if (first !== undefined)
+      for (const copies of parts([first, ...others].map(({ copy }) => copy)))
+        contents.push(copiesOf(row, { ...first, copies }))
+  return contents
 }
 
-function parts({ group, copies }: Copies): readonly Content[] {
-  const found: Content[] = []
+function copiesOf(
+  row: ConversationRow,
+  { generation, place, copies }: Pick<Found, 'generation' | 'place'> & { copies: readonly Copy[] },
+): Content {
+  const { conversation } = row
+  return { kind: 'copies', body: { group: { conversation, generation }, counts: countsFrom(row, place), copies } }
+}
+
+function parts(copies: readonly Copy[]): readonly (readonly Copy[])[] {
+  const found: Copy[][] = []
   let part: Copy[] = []
   let bytes = 0
-  const end = (): void => {
-    if (part.length > 0) found.push({ kind: 'copies', body: { group, copies: part } })
-    part = []
-    bytes = 0
-  }
   for (const copy of copies) {
     const size = encode(Authored, copy.authored).length + 64
-    if (bytes + size > limits.copiesBytesMax || part.length === perPart) end()
     if (size > limits.copiesBytesMax) continue // does not fit a message once it is inside of another one
+    if (part.length === 0 || bytes + size > limits.copiesBytesMax || part.length === perPart) {
+      part = []
+      bytes = 0
+      found.push(part)
+    }
     part.push(copy)
     bytes += size
   }
-  end()
   return found
 }
 

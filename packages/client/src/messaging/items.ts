@@ -12,6 +12,9 @@ export interface Somebody {
 /** Where something stands in a conversation; the time is the server's, in milliseconds since 1970. */
 interface Placed {
   readonly conversation: ConversationId
+  /** In the history of this device: grows, and is no other one's. */
+  readonly place: number
+  /** By the server, which counts anew when it was restored. */
   readonly sequence: number
   readonly at: number
 }
@@ -60,8 +63,9 @@ export type Arrival = Item | Event
 
 export type Naming = (account: AccountId) => Somebody
 
-export function itemOf({ conversation, sequence, at, entry }: HistoryRow, naming: Naming, own: AccountId): Item {
-  const placed = { conversation, sequence, at }
+export function itemOf({ place, row }: { place: number; row: HistoryRow }, naming: Naming, own: AccountId): Item {
+  const { conversation, sequence, at, entry } = row
+  const placed = { conversation, place, sequence, at }
   switch (entry.kind) {
     case 'message': {
       const { sender, authored } = entry.body

@@ -19,8 +19,16 @@ export const messagingLimits = {
   openedEveryMs: 86_400_000,
   /** Messages of one device and one conversation that may come in another order than they were sent. */
   seenWindow: 256,
-  /** Places of one conversation in the history. */
+  /**
+   * Places of one conversation in the history. Sequences are counted from `firstBase` on, behind what was said before a device
+   * came; for each restore of the server `countRoom` more places are left, and for copies of what it has seen none of,
+   * `countSlack` behind what their giver has. Of the earlier incarnations with the present one a content names 64.
+   */
   historyMax: 2 ** 32,
+  firstBase: 2 ** 24,
+  countRoom: 2 ** 20,
+  countSlack: 256,
+  earlierCountsMax: 63,
 
   /** CONVERSATIONS D 5: an update of the own leaf after so many messages, or so long after the last. */
   messagesPerUpdate: 100,

@@ -89,7 +89,7 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
   const hasLost = isBehind(shown, before)
   const undelivered = { from: before.received + 1, through: shown.sequence }
   // after a restore everything comes again, and says by itself what is missing
-  const isFirst = before.base === 0 && before.accepted !== undefined
+  const isFirst = before.earlier.length === 0 && before.accepted !== undefined
   const isAway = !hasLost && (before.received > 0 || isFirst)
   const explained = isAway ? await explain(desk, { conversation, ...undelivered }, wait) : []
   if (explained.some(({ why }) => why === 'waiting')) return false

@@ -83,7 +83,7 @@ async function isFromBefore(
 
 /** A server that counts anew delivers again what was opened by keys that are gone since. */
 async function wasThere(work: Work, row: ConversationRow, id: SendId): Promise<boolean> {
-  if (row.base === 0) return false
+  if (row.earlier.length === 0) return false
   return (await authoredIn(work.store, row, id)) !== undefined
 }
 

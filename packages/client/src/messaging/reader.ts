@@ -40,7 +40,7 @@ export class Reader {
     return new Reader(account, { store, tools })
   }
 
-  /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that sequence. */
+  /** The newest `limit` items of a conversation, the oldest first; with `before`, those in front of that place. */
   async history(
     who: string,
     { limit = 50, before }: { limit?: number | undefined; before?: number | undefined } = {},

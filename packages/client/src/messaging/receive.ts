@@ -1,10 +1,11 @@
-import type { Delivery, SessionOpened } from '@messageu/protocol/v3'
+import type { Delivery } from '@messageu/protocol/v3'
 import type { Asker } from '../asker.ts'
-import type { Receiver } from '../inbox.ts'
+import type { Receiver, Reopened } from '../inbox.ts'
 import { rowsOf } from '../rows.ts'
 import type { Change, RowStore } from '../store.ts'
 import { isAnnounced } from './announcing.ts'
 import { takeCommit } from './commits-in.ts'
+import { countedAnew } from './counts.ts'
 import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
@@ -24,7 +25,7 @@ export function receiverOf(tools: Tools): Receiver {
       for (const delivery of deliveries) await take(work, delivery, asker)
       return work.store.changes
     },
-    async restored(rows: RowStore, opened: SessionOpened): Promise<readonly Change[]> {
+    async restored(rows: RowStore, opened: Reopened): Promise<readonly Change[]> {
       const work = new Work(rows, tools)
       for await (const { row } of rowsOf(work.store, conversationRow)) countAnew(work, row, opened)
       await work.tell({ kind: 'restored', body: undefined })
@@ -34,13 +35,12 @@ export function receiverOf(tools: Tools): Receiver {
 }
 
 /** Sequences begin anew, behind everything that is in the history. CONVERSATIONS C 7 */
-function countAnew(work: Work, row: ConversationRow, { sendNumber }: Pick<SessionOpened, 'sendNumber'>): void {
-  const { newest, transcript, ownTitle } = row
+function countAnew(work: Work, row: ConversationRow, { incarnation, sendNumber }: Reopened): void {
+  const { transcript, ownTitle } = row
   const isTitleLost = ownTitle !== undefined && (ownTitle.isLost || ownTitle.number > sendNumber)
   const seen = { ...transcript.seen, sequence: 0 }
   work.put({
-    ...row,
-    base: newest,
+    ...countedAnew(row, incarnation),
     received: 0,
     gaps: [],
     ...(isTitleLost && { ownTitle: { ...ownTitle, isLost: true } }),

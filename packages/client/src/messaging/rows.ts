@@ -22,6 +22,7 @@ import {
   DeviceId,
   gapReasons,
   Hash,
+  Incarnation,
   PublicKey,
   limits as protocol,
   reasonCodes,
@@ -81,6 +82,9 @@ export type Gap = Infer<typeof Gap>
 /** In place of the time of an update, and long ago: the own leaf has the keys of the key package by which it came. */
 export const asPublished = 0
 
+/** From where the sequences of an earlier incarnation of the server are counted, and how many places were received in it. */
+const EarlierCount = struct({ incarnation: Incarnation, base: u64, length: u64 })
+
 export const conversationRow = {
   table: 'conversations',
   codec: struct({
@@ -95,8 +99,10 @@ export const conversationRow = {
     title: optional(text({ max: limits.titleBytesMax })),
     /** If this device has given the title: by which send, its place in the history, and whether it is lost to others. */
     ownTitle: optional(struct({ number: u64, place: u64, isLost: bool })),
-    /** What sequences are counted from in the history: grows whenever the server counts anew. */
+    /** What sequences are counted from in the history, in which incarnation of the server; and before that, oldest first. */
     base: u64,
+    incarnation: Incarnation,
+    earlier: list(EarlierCount, { max: limits.earlierCountsMax }),
     /** The newest sequence that was delivered. */
     received: u64,
     /** The newest place in the history. */

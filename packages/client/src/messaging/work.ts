@@ -3,7 +3,7 @@ import type { AccountId, ConversationId, ConversationKind, DeviceId, PublicKey }
 import type { Asker } from '../asker.ts'
 import { sameBytes } from '../bytes.ts'
 import { ClientError } from '../errors.ts'
-import { dropRow, getRow, putRow } from '../rows.ts'
+import { deliveryRow, dropRow, getRow, progressKeys, putRow } from '../rows.ts'
 import type { RowStore } from '../store.ts'
 import { Workspace } from '../workspace.ts'
 import { countersOf, feeding, putCounters, telling } from './feed.ts'
@@ -78,6 +78,9 @@ export class Work {
     id: ConversationId,
     { kind, generation, number: freed }: { kind: ConversationKind; generation: number; number?: number | undefined },
   ): Promise<ConversationRow> {
+    const delivery = await getRow(this.store, deliveryRow, progressKeys.delivery)
+    if (delivery === undefined) throw new Error('nothing begins before there was a session')
+    const { incarnation } = delivery
     const number = freed ?? (await this.#nextNumber())
     const row: ConversationRow = {
       conversation: id,
@@ -88,7 +91,9 @@ export class Work {
       peer: undefined,
       title: undefined,
       ownTitle: undefined,
-      base: 0,
+      base: limits.firstBase,
+      incarnation,
+      earlier: [],
       received: 0,
       newest: 0,
       epoch: 0,
@@ -207,6 +212,10 @@ export class Work {
 export function historyKey({ number }: Pick<ConversationRow, 'number'>, place: number): number {
   if (place >= limits.historyMax) throw new ClientError('too-many', 'a conversation has no room for more messages')
   return number * limits.historyMax + place
+}
+
+export function placeOfKey(key: number): number {
+  return key % limits.historyMax
 }
 
 function partKey(id: ConversationId, part: keyof typeof groupParts): Uint8Array {

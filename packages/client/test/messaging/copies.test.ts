@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { newSeed, signingKey } from '@messageu/e2ee'
 import type { Authored, Copy } from '@messageu/e2ee/conversation'
 import type { ConversationId, SendId } from '@messageu/protocol/v3'
 import { authoredIn } from '../../src/messaging/authored.ts'
 import { newcomerKey } from '../../src/messaging/errands.ts'
+import type { Item } from '../../src/messaging/items.ts'
 import { conversationRow, errandRow } from '../../src/messaging/rows.ts'
 import { getRow, putRow } from '../../src/rows.ts'
 import { never, random } from '../world.ts'
@@ -68,9 +69,11 @@ test('S16, C 9: what a member gives as a copy counts only if it has written and 
     },
   }
   const before = await bob.historyOf(team)
+  const { incarnation } = (await getRow(bob.store, conversationRow, team)) ?? assert.fail()
+  const counts = [{ incarnation, room: 0 }]
   for (const [what, copy] of Object.entries(madeUp)) {
     const group = { conversation: team, generation: 1 }
-    const content = { kind: 'copies', body: { group, copies: [{ ...copy, at: 1 }] } } as const
+    const content = { kind: 'copies', body: { group, counts, copies: [{ ...copy, at: 1 }] } } as const
     const { outcome } = await mallory.client.postTo(team, content, { signal: never })
     assert.equal((await world.over(outcome)).kind, 'accepted')
     await still()
@@ -94,12 +97,136 @@ test('I2, U05: what a sibling gives again after the server was restored stands o
   assert.deepEqual(await tablet.texts('bob'), said)
   world.server.copy()()
   await world.pass(300_000)
-  await alice.goOffline()
-  const { device } = tablet.identity
-  const body = { device, isAdmitted: true, isManager: false, contact: undefined, history: undefined }
-  await alice.store.commit([putRow(errandRow, newcomerKey(device), { kind: 'newcomer', body })], alice.store.revision)
-  await alice.comeOnline()
-  await world.pass(300_000)
-  assert.equal(await getRow(alice.store, errandRow, newcomerKey(device)), undefined, 'it was given again')
+  await giveAgain(world, alice, tablet)
   assert.deepEqual(await tablet.texts('bob'), said)
 })
+
+describe('I1, I2, U05: after the server was restored', () => {
+  const said = ['one', 'two', 'three', 'four', 'five', 'six']
+
+  /** Two people of whom the server has forgotten what they said in between: a commit with it, or messages alone. */
+  async function forgotten(world: MessagingWorld, { withCommit = true }: { withCommit?: boolean } = {}) {
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await alice.say('bob', 'one')
+    if (withCommit) await alice.say('bob', 'two')
+    else await bob.say('alice', 'two')
+    const back = world.server.copy()
+    const talkOn = async (): Promise<void> => {
+      for (const text of ['three', 'four']) await bob.say('alice', text)
+      back()
+      await world.pass(300_000)
+      for (const text of ['five', 'six']) await alice.say('bob', text)
+    }
+    return { alice, bob, talkOn }
+  }
+
+  for (const [what, withCommit] of [
+    ['with a commit', true],
+    ['without one', false],
+  ] as const)
+    test(`a device that is let in has all that was said, once and in its order: forgotten ${what}`, async () => {
+      await using world = await MessagingWorld.start()
+      const { alice, talkOn } = await forgotten(world, { withCommit })
+      await talkOn()
+      const tablet = await world.sibling(alice)
+      await world.pass(60_000)
+      assert.deepEqual(await tablet.texts('bob'), said)
+      await alice.say('bob', 'seven')
+      world.server.copy()()
+      await world.pass(300_000)
+      const phone = await world.sibling(alice)
+      await world.pass(60_000)
+      assert.deepEqual(await phone.texts('bob'), [...said, 'seven'], 'and so has the next one, after another restore')
+      await giveAgain(world, tablet, phone)
+      assert.deepEqual(await phone.texts('bob'), [...said, 'seven'], 'also of what was itself given')
+      await phone.say('bob', 'eight')
+      for (const each of [alice, tablet, phone]) assert.equal((await each.texts('bob')).at(-1), 'eight')
+    })
+
+  test('what was read by one device only, and is sent again, stands once on each', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, bob } = await forgotten(world)
+    const tablet = await world.sibling(alice)
+    await world.pass(60_000)
+    await tablet.goOffline()
+    const back = world.server.copy()
+    world.server.twist = (_, parts) => {
+      if (parts.kind === 'application')
+        for (const session of world.server.sessionsOf(bob.identity.device)) session.cut()
+      return [parts]
+    }
+    bob.client.send('alice', { text: 'three' }, { signal: never }).catch(() => {})
+    await still()
+    assert.equal(alice.heard.at(-1), 'three')
+    await bob.goOffline()
+    world.server.twist = undefined
+    back()
+    await world.pass(300_000)
+    for (const each of [bob, tablet]) await each.comeOnline()
+    await world.pass(60_000)
+    assert.deepEqual(await tablet.texts('bob'), ['one', 'two', 'three'])
+    await giveAgain(world, alice, tablet)
+    for (const each of [alice, tablet]) assert.deepEqual(await each.texts('bob'), ['one', 'two', 'three'], each.name)
+  })
+
+  test('the history is read page by page across it, to its beginning', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, talkOn } = await forgotten(world)
+    await talkOn()
+    const whole = await alice.history('bob')
+    for (const limit of [1, 2, 5]) {
+      const read: Item[] = []
+      for (let before: number | undefined; ; before = read[0]?.place) {
+        const page = await alice.client.history('bob', { limit, before })
+        if (page.length === 0) break
+        assert.ok(page.length <= limit)
+        read.unshift(...page)
+      }
+      assert.deepEqual(read, whole)
+    }
+    assert.deepEqual(await alice.client.history('bob', { limit: 0 }), [])
+  })
+
+  test('a device that was away is given what it lacks in the place where it was said', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, talkOn } = await forgotten(world)
+    const tablet = await world.sibling(alice)
+    await world.pass(60_000)
+    await tablet.goOffline()
+    await talkOn()
+    await tablet.comeOnline()
+    await world.pass(60_000)
+    assert.deepEqual(await tablet.texts('bob'), ['one', 'two', 'five', 'six'])
+    await giveAgain(world, alice, tablet)
+    assert.deepEqual(await tablet.texts('bob'), said)
+  })
+
+  test('a device that was away for a whole course of the server is given that too', async () => {
+    await using world = await MessagingWorld.start()
+    const { alice, bob, talkOn } = await forgotten(world)
+    const tablet = await world.sibling(alice)
+    await world.pass(60_000)
+    const back = world.server.copy()
+    await tablet.goOffline()
+    await talkOn()
+    back()
+    await world.pass(300_000)
+    await bob.say('alice', 'seven')
+    await tablet.comeOnline()
+    await world.pass(60_000)
+    await giveAgain(world, alice, tablet)
+    assert.deepEqual(await tablet.texts('bob'), [...said, 'seven'])
+  })
+})
+
+/** What a device has goes to another one of the account as if that had just been let in. */
+async function giveAgain(world: MessagingWorld, from: Device, to: Device): Promise<void> {
+  await from.goOffline()
+  const { device } = to.identity
+  const body = { device, isAdmitted: true, isManager: false, contact: undefined, history: undefined }
+  await from.store.commit([putRow(errandRow, newcomerKey(device), { kind: 'newcomer', body })], from.store.revision)
+  await from.comeOnline()
+  await world.pass(300_000)
+  assert.equal(await getRow(from.store, errandRow, newcomerKey(device)), undefined, 'it was given again')
+}

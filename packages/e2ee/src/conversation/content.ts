@@ -13,7 +13,7 @@ import {
   u16,
   u64,
 } from '@messageu/protocol'
-import { AccountId, ConversationId, DeviceId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
+import { AccountId, ConversationId, DeviceId, Incarnation, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
 import { Authored } from './authored-bytes.ts'
 import { limits } from './limits.ts'
 import { GroupId } from './shared.ts'
@@ -23,6 +23,10 @@ const standings = { accepted: 1, refused: 2, blocked: 3 } as const
 /** A message that somebody else may not have, where it stood, and whose it is. */
 export const Copy = struct({ sequence: u64, at: u64, account: AccountId, authored: Authored })
 export type Copy = Infer<typeof Copy>
+
+/** An incarnation of the server, and how many places it takes in the history of whoever says so. Protocol 3 §3.1 */
+export const Count = struct({ incarnation: Incarnation, room: u64 })
+export type Count = Infer<typeof Count>
 
 /** What a device can say: each kind with its number. Protocol 3 §6.11 */
 // biome-ignore format: the columns are the point
@@ -36,7 +40,7 @@ export const contents = {
   /** The sender could not open these. Among one's own devices whoever has them is asked, elsewhere whoever wrote them. */
   ask:     { code: 5, body: struct({ conversation: ConversationId, messages: list(SendId, { max: limits.idsPerContentMax }) }) },
   /** Messages as their authors signed them: an answer to `ask`, and what a new device of one's own gets of the past. */
-  copies:  { code: 6, body: struct({ group: GroupId, copies: list(Copy, { max: limits.idsPerContentMax }) }) },
+  copies:  { code: 6, body: struct({ group: GroupId, counts: list(Count, { max: limits.countsMax }), copies: list(Copy, { max: limits.idsPerContentMax }) }) },
   /** Among one's own devices: how the user regards an account, and the account key that was verified. */
   contact: { code: 7, body: struct({ account: AccountId, standing: named(u8, standings), verified: optional(PublicKey) }) },
   /** Among one's own devices: the seed of the manager key, for a device that is to manage the account as well. */

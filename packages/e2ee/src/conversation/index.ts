@@ -1,7 +1,7 @@
 export { type Applied, type Arrived, applyCommit } from './apply.ts'
 export { type Proven, proveAuthorship, readAuthored, verifyAuthorship } from './authored.ts'
 export { Authored, type Header } from './authored-bytes.ts'
-export { type Content, type Copy, decodeContent, encodeContent } from './content.ts'
+export { type Content, type Copy, type Count, decodeContent, encodeContent } from './content.ts'
 export { createConversation, type Purpose, recreate } from './create.ts'
 export { ConversationError, type ConversationReason } from './errors.ts'
 export { type ArrivedWelcome, type Joined, joinFromWelcome, type Memory, type Refused } from './join.ts'

@@ -27,6 +27,8 @@ export const limits = {
   titleBytesMax: 512,
   /** Messages that one content names or holds. */
   idsPerContentMax: 1000,
+  /** Incarnations of the server that one content names. */
+  countsMax: 64,
   /** Devices of members that speak for an account that leaves, in one commit. */
   departuresPerCommitMax: 10,
 } as const

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decode } from '@messageu/protocol'
-import { AccountId, ConversationId, DeviceId, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
+import { AccountId, ConversationId, DeviceId, Incarnation, PublicKey, SendId, Signature } from '@messageu/protocol/v3'
 import fc from 'fast-check'
 import { type Content, decodeContent, encodeContent } from '../../src/conversation/content.ts'
 import { limits } from '../../src/conversation/limits.ts'
@@ -32,6 +32,9 @@ describe('content', () => {
       kind: fc.constant('copies' as const),
       body: fc.record({
         group: fc.record({ conversation, generation: fc.nat() }),
+        counts: fc.array(
+          fc.record({ incarnation: sized(16).map((bytes) => decode(Incarnation, bytes)), room: fc.nat() }),
+        ),
         copies: fc.array(fc.record({ sequence: fc.nat(), at: fc.nat(), account, authored })),
       }),
     }),

@@ -6,7 +6,7 @@ import { documented, integer, namesIn, onlyTable, typed } from '../../../protoco
 import { assertSameType } from '../../../protocol/test/v3/same-type.ts'
 import { AuthorshipProof } from '../../src/conversation/authored.ts'
 import { Authored, Header, Message } from '../../src/conversation/authored-bytes.ts'
-import { ContentBytes, Copy, contents } from '../../src/conversation/content.ts'
+import { ContentBytes, Copy, Count, contents } from '../../src/conversation/content.ts'
 import { extensionTypes } from '../../src/conversation/extensions.ts'
 import {
   CommitNote,
@@ -29,6 +29,7 @@ const declared: Readonly<Record<string, Codec<unknown>>> = {
   CommitNote,
   Content: ContentBytes,
   ConversationRules,
+  Count,
   Copy,
   Departure,
   DepartureStatement,
