@@ -16,7 +16,7 @@ import {
 import { nodeTransport, openProfile } from '@messageu/client/node'
 import { newWords, type RecoveryWords } from '@messageu/e2ee'
 import { parseLink } from '@messageu/protocol/v3'
-import { ServerProcess, temporaryFolder } from '../serverProcess.ts'
+import { run, ServerProcess, temporaryFolder } from '../serverProcess.ts'
 
 const patienceMs = 60_000
 
@@ -92,10 +92,22 @@ export class Household implements AsyncDisposable {
     await this.#server.end('SIGKILL')
   }
 
-  /** On the same port and folder. */
-  async startServer(): Promise<void> {
+  /** On the same port, and the same folder unless it is another one. */
+  async startServer({ folder = 'server' }: { folder?: string } = {}): Promise<void> {
     const { port } = this.#server.http
-    this.#server = await ServerProcess.start({ folder: this.folderOf('server'), flags: ['--port', String(port)] })
+    this.#server = await ServerProcess.start({ folder: this.folderOf(folder), flags: ['--port', String(port)] })
+  }
+
+  /** The server as it is now, to go on from later. */
+  async copyServer(): Promise<{ restore: () => Promise<void> }> {
+    const [copy, server] = [this.folderOf('copy'), this.folderOf('server')]
+    assert.equal((await run(['admin', 'backup', copy, '--data', server])).exit.code, 0)
+    const restore = async (): Promise<void> => {
+      await this.killServer()
+      assert.equal((await run(['admin', 'restore', copy, '--data', this.folderOf('restored')])).exit.code, 0)
+      await this.startServer({ folder: 'restored' })
+    }
+    return { restore }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -110,7 +122,7 @@ export class Household implements AsyncDisposable {
   }
 }
 
-export interface ResidentOptions extends Partial<Pick<ClientOptions, 'repairMs' | 'tends'>> {
+export interface ResidentOptions extends Partial<Pick<ClientOptions, 'patience' | 'repairMs' | 'tends'>> {
   readonly profile: string
   readonly words: RecoveryWords
   readonly transport?: Transport
@@ -168,8 +180,8 @@ export class Resident implements AsyncDisposable {
   }
 
   /** Waits until what is shown says so. */
-  async until(holds: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + patienceMs; !holds(); ) {
+  async until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+    for (const end = Date.now() + patienceMs; !(await holds()); ) {
       assert(Date.now() < end, `${this.profile}: ${what} does not come; shown: ${this.shown.map(inShort).join(', ')}`)
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
