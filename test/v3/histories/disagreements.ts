@@ -1,4 +1,4 @@
-import { systemClock } from '@messageu/client'
+import { type Item, systemClock } from '@messageu/client'
 import { type View, view } from '@messageu/e2ee/conversation'
 import { type ConversationId, fromBase64url, toBase64url } from '@messageu/protocol/v3'
 import { look } from '../../../packages/client/src/messaging/desk.ts'
@@ -83,12 +83,25 @@ async function differences(
     else if (!hasLeft(past, toBase64url(conversation), accountOf(phone)))
       found.push(`${phone.name} is on the roster, and ${known?.standing}`)
     // who has not read it, because nobody said it since, does not know it
-    if (isHere && known.title !== undefined) titles.set(phone.name, known.title)
+    const isTitled = isHere && known.title !== undefined && !mayMissTitle(past, await phone.historyOf(conversation))
+    if (isTitled) titles.set(phone.name, known.title)
   }
   for (const all of [seen, titles])
     if (new Set(all.values()).size > 1) found.push([...all].map(([name, what]) => `${name} sees ${what}`).join(', '))
   return found
 }
+
+/**
+ * Whoever was away for longer than messages are kept shows behind the title that something is missing, and that may be a
+ * newer one. The server may say of it that it was acknowledged: docs/decisions/0011.
+ */
+function mayMissTitle({ agedAt }: Past, items: readonly Item[]): boolean {
+  const isTitle = (item: Item): boolean => item.kind === 'message' && item.content.kind === 'title'
+  const since = items.slice(items.findLastIndex(isTitle) + 1)
+  return agedAt > 0 && since.some((item) => item.kind === 'gap' && expiries.has(item.why))
+}
+
+const expiries: ReadonlySet<string> = new Set(['expired', 'acknowledged'])
 
 function whatIsSeen({ generation, epoch, authenticator, roster, owners }: View): string {
   const people = owners.map((owner) => toBase64url(owner).slice(0, 6)).sort()

@@ -187,12 +187,22 @@ export const doings: readonly Doing[] = [
     history.begin(`${step}: owners of ${name} are ${owners}`, phone, () => phone.client.appoint(who, owners, { signal: never }))
   }) },
   { name: 'leave',               often: 1, kind: 'leave', do: leave },
-  { name: 'go offline',          often: 8, do: async (history) => history.oneOf(history.online)?.goOffline() },
+  { name: 'go offline',          often: 8, do: async (history) => {
+    const phone = history.oneOf(history.online)
+    if (phone !== undefined) history.tell(`${phone.name} goes`)
+    await phone?.goOffline()
+  } },
   { name: 'come online',         often: 9, do: (history) => {
     const away = history.oneOf(history.alive.filter(({ isOnline, isComing }) => !isOnline && !isComing))
     if (away !== undefined) history.comes(away)
   } },
-  { name: 'die',                 often: 6, kind: 'kills', do: (history) => history.oneOf(history.online)?.endAfter(history.roll(30)) },
+  { name: 'die',                 often: 6, kind: 'kills', do: (history) => {
+    const phone = history.oneOf(history.online)
+    if (phone === undefined) return
+    const steps = history.roll(30)
+    history.tell(`${phone.name} dies in ${steps} steps`)
+    phone.endAfter(steps)
+  } },
   { name: 'accept strangers',    often: 2, kind: 'strangers', do: (history, step) => {
     const phone = history.oneOf(history.online)
     if (phone !== undefined) history.begin(`${step}: ${phone.name} accepts`, phone, () => history.acceptAll(phone))
@@ -204,7 +214,9 @@ export const doings: readonly Doing[] = [
   { name: 'copy, go on from it', often: 2, kind: 'restore', do: backUpOrRestore },
   { name: 'days go by',          often: 1, kind: 'age', do: async (history) => {
     if (!history.town.isServed) return
-    await history.town.age(1 + history.roll(daysMax))
+    const days = 1 + history.roll(daysMax)
+    history.tell(`${days} days go by`)
+    await history.town.age(days)
     history.agedAt = history.town.ledger.now
   } },
   { name: 'time passes',         often: 8, do: (history) => history.town.pass(history.roll(20_000)) },

@@ -84,9 +84,10 @@ export class History {
   }
 
   comes(phone: Phone): void {
+    this.tell(`${phone.name} comes`)
+    // it may have been taken off its list on the way, by somebody who has not been told so yet: that shows in the end
     phone.comeOnline().catch((error: unknown) => {
-      // it may have been taken off its list on the way
-      if (!phone.isDropped) this.oddities.push(`${phone.name} cannot come: ${error}`)
+      phone.ends.push(error instanceof Error ? error : new Error(String(error)))
     })
   }
 
@@ -117,8 +118,10 @@ export class History {
   }
 
   async acceptAll(phone: Phone): Promise<void> {
-    for (const { name } of await phone.client.requests({ signal: never }))
+    for (const { name } of await phone.client.requests({ signal: never })) {
+      this.tell(`${phone.name} accepts ${name}`)
       await phone.client.judge(name, 'accept', { signal: never })
+    }
   }
 
   async people(kinds: ReadonlySet<Kind>): Promise<void> {
@@ -164,7 +167,9 @@ export class History {
     }
     await town.pass(60_000)
     for (const what of this.#unfinished()) this.oddities.push(`it is never over: ${what}`)
-    for (const phone of this.alive) if (!phone.isOnline) this.oddities.push(`${phone.name} does not come`)
+    for (const phone of this.alive)
+      if (!phone.isOnline)
+        this.oddities.push(`${phone.name} does not come: ${phone.ends.map(({ message }) => message)}`)
   }
 
   /** Works of those who are gone are over. */
