@@ -1,5 +1,6 @@
 import type { View } from '@messageu/e2ee/conversation'
 import { sameBytes } from '../bytes.ts'
+import { decide } from './requests.ts'
 import type { ConversationRow } from './rows.ts'
 import type { Work } from './work.ts'
 
@@ -13,10 +14,12 @@ export async function noteDirect(
   const other = kind === 'direct' ? invited.find((account) => !sameBytes(account, own)) : undefined
   const about = kind === 'self' ? own : other
   const contact = about && (await work.contact(about))
-  if (contact !== undefined) {
-    // taking part is accepting, as at the server
-    const standing = row.standing.kind === 'active' && contact.standing === 'stranger' ? 'accepted' : contact.standing
-    work.putContact({ ...contact, direct: conversation, standing })
-  }
-  return { ...row, peer: other }
+  const noted = { ...row, peer: other }
+  if (contact === undefined) return noted
+  const known = { ...contact, direct: conversation }
+  if (row.standing.kind === 'active' && contact.standing === 'stranger') {
+    work.put(noted) // from here on it is none of the requests that are accepted with it
+    await decide(work, known, 'accepted') // taking part is accepting, as at the server
+  } else work.putContact(known)
+  return noted
 }

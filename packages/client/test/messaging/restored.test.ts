@@ -112,6 +112,25 @@ describe('U05: after the server was restored from a copy that knows nothing of i
     assert.equal((await bob.client.describe(group))?.standing, 'request')
     assert.equal(world.server.ledger(group), undefined)
   })
+
+  test('whom one of the own devices has written to asks for nothing on the others any more', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    const tablet = await world.sibling(bob)
+    const party = await world.group(alice, 'party', bob)
+    await alice.say('#party', 'come in')
+    await tablet.goOffline()
+    const back = world.server.copy()
+    await bob.say('alice', 'who are you?')
+    await alice.goOffline()
+    back()
+    await world.pass(mendedMs)
+    await online(alice, tablet)
+    await world.pass(mendedMs)
+    assert.equal((await tablet.client.describe(party))?.standing, 'active')
+    assert.deepEqual(tablet.heard, ['come in'])
+    await allTalk(party, alice, bob, tablet)
+  })
 })
 
 describe('U05: after the server was restored to when others were in a group', () => {
