@@ -7,7 +7,7 @@ import type { RequestOf } from '../wire.ts'
 import { giveUpPlace } from './departures.ts'
 import { type Desk, type Kept, look, type Wait } from './desk.ts'
 import { amongOwn } from './managing.ts'
-import { decide, requesterOf, requestsBy } from './requests.ts'
+import { decideHere, requesterOf, requestsBy } from './requests.ts'
 import { type ContactRow, type ConversationRow, conversationRow, historyRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import { historyKey } from './work.ts'
@@ -27,7 +27,7 @@ export async function judge(
   const standing = standingAfter[verdict]
   await write(desk, async (work) => {
     const contact = await work.contact(account)
-    if (contact !== undefined) await decide(work, contact, standing)
+    if (contact !== undefined) await decideHere(work, contact, standing)
   })
   for (const row of await requestsBy(look(desk), account)) await decline(desk, row, wait) // none of who is accepted
   if (standing !== 'stranger') await share(desk, sending, account, wait)
@@ -60,7 +60,7 @@ export async function acceptByTurning(desk: Desk, sending: Sending, account: Acc
   const isNew = await write(desk, async (work) => {
     const contact = await work.contact(account)
     if (contact === undefined || contact.standing === 'accepted' || contact.standing === 'blocked') return false
-    await decide(work, contact, 'accepted')
+    await decideHere(work, contact, 'accepted')
     return true
   })
   if (isNew) await share(desk, sending, account, wait)

@@ -112,7 +112,7 @@ async function takeContact(
   if (!(await work.meet(account, asker))) return
   const known = await work.contact(account)
   if (known === undefined) return
-  await decide(work, { ...known, verified: verified ?? known.verified }, standing)
+  await decide(work, { ...known, verified: verified ?? known.verified, decidedBefore: 0 }, standing)
 }
 
 /** This device may manage the account from now on, if the key is the one that the list names. */

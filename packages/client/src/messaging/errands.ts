@@ -2,7 +2,7 @@ import type { AccountId, ConversationId, DeviceId } from '@messageu/protocol/v3'
 import { keyBytes } from '../store.ts'
 import type { Errand } from './rows.ts'
 
-const kinds = { departure: 1, copies: 2, unopened: 3, newcomer: 4, untitled: 5 } as const satisfies Record<
+const kinds = { departure: 1, copies: 2, unopened: 3, newcomer: 4, untitled: 5, verdict: 6 } as const satisfies Record<
   Errand['kind'],
   number
 >
@@ -25,4 +25,9 @@ export function newcomerKey(device: DeviceId): Uint8Array {
 /** One for each group. */
 export function untitledKey(conversation: ConversationId): Uint8Array {
   return Uint8Array.of(kinds.untitled, ...conversation)
+}
+
+/** One for each account. */
+export function verdictKey(account: AccountId): Uint8Array {
+  return Uint8Array.of(kinds.verdict, ...account)
 }

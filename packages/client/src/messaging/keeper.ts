@@ -15,6 +15,7 @@ import { comeBack } from './returning.ts'
 import { conversationRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import type { Settling } from './settling.ts'
+import { repeatVerdicts } from './verdicts.ts'
 
 /**
  * Does what a member ought to do without being asked: keeps key packages, takes delisted devices out and brings listed
@@ -149,6 +150,7 @@ export class Keeper implements Disposable {
       await this.#tend(conversation)
     }
     await this.#succeeds(() => answerAsks(this.#desk, this.#sending, this.#wait))
+    await this.#succeeds(() => repeatVerdicts(this.#desk, this.#sending, this.#wait))
     let settlingMs: number | undefined = limits.dutyRetryMs
     await this.#succeeds(async () => {
       settlingMs = await this.#settling.tend(this.#wait)

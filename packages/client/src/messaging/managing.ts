@@ -20,9 +20,12 @@ export async function accountOf({ store }: Pick<Desk, 'store'>): Promise<Account
 export async function amongOwn(desk: Desk): Promise<ConversationId | undefined> {
   const { ownDevices: conversation } = await accountOf(desk)
   const row = conversation && (await rowOf(desk, conversation))
-  if (row?.standing.kind !== 'active') return undefined
-  const list = await desk.tools.lists.newest(desk.store, desk.tools.me.self.account)
-  return (list?.devices.length ?? 0) > 1 ? row.conversation : undefined
+  return row?.standing.kind === 'active' && (await hasSiblings(desk)) ? row.conversation : undefined
+}
+
+export async function hasSiblings({ store, tools }: Desk): Promise<boolean> {
+  const list = await tools.lists.newest(store, tools.me.self.account)
+  return (list?.devices.length ?? 0) > 1
 }
 
 /**

@@ -32,6 +32,7 @@ export async function noteList(
       direct: undefined,
       confirmed: 0,
       confirmedAt: 0,
+      decidedBefore: 0,
     } as const
     const isNews = before !== undefined && added.length + removed.length > 0
     const met = known === undefined ? await pinning(store, [{ account, name }], at) : undefined

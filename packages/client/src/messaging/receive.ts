@@ -10,6 +10,7 @@ import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
 import { type ConversationRow, conversationRow, doubted } from './rows.ts'
+import { noteForgottenVerdicts } from './verdicts.ts'
 import { takeWelcome } from './welcomes-in.ts'
 import { type Tools, Work } from './work.ts'
 
@@ -28,6 +29,7 @@ export function receiverOf(tools: Tools): Receiver {
     async restored(rows: RowStore, opened: Reopened): Promise<readonly Change[]> {
       const work = new Work(rows, tools)
       for await (const { row } of rowsOf(work.store, conversationRow)) countAnew(work, row, opened)
+      await noteForgottenVerdicts(work, opened)
       await work.tell({ kind: 'restored', body: undefined })
       return work.store.changes
     },

@@ -1,6 +1,6 @@
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { dropRow, rowsOf } from '../rows.ts'
+import { dropRow, getRow, progressKeys, rowsOf, sendingRow } from '../rows.ts'
 import { type Fed, feeding } from './feed.ts'
 import { type ContactRow, type ConversationRow, conversationRow, feedRow, historyRow, type Told } from './rows.ts'
 import { historyKey, type Work } from './work.ts'
@@ -52,6 +52,15 @@ export async function decide(work: Work, contact: ContactRow, standing: ContactR
   work.putContact({ ...contact, standing })
   await withdraw(work, (request) => sameBytes(request.account, account))
   if (standing === 'accepted') for (const asked of await requestsBy(work, account)) await admit(work, asked)
+}
+
+/** The user has decided on this device: by which send, tells what a server that was restored has forgotten. */
+export async function decideHere(work: Work, contact: ContactRow, standing: ContactRow['standing']): Promise<void> {
+  await decide(work, { ...contact, decidedBefore: await nextSend(work) }, standing)
+}
+
+export async function nextSend({ store }: Pick<Work, 'store'>): Promise<number> {
+  return (await getRow(store, sendingRow, progressKeys.sending))?.nextNumber ?? 1
 }
 
 /** On another of the own devices the user takes part in it. */

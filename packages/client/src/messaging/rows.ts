@@ -337,6 +337,8 @@ export const errandRow = {
         epoch: u64,
       }),
     },
+    /** The user has decided about an account on this device, and a server that was restored may have forgotten it. */
+    verdict: { tag: 6, body: AccountId },
   }),
 } as const
 export type Errand = Infer<(typeof errandRow)['codec']>
@@ -358,6 +360,8 @@ export const contactRow = {
     confirmed: u32,
     /** When its owner has last named the newest version that was known then, to an hour: 0 for never. S07 */
     confirmedAt: u64,
+    /** The number of the next send when the user decided about it on this device: 0 if that was nowhere, or on another. */
+    decidedBefore: u64,
   }),
 } as const
 export type ContactRow = Infer<(typeof contactRow)['codec']>

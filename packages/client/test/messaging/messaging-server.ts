@@ -59,8 +59,8 @@ export class MessagingServer extends FakeServer {
   /** Devices that are shown another course of a conversation, by conversation. */
   readonly #branches = new Map<string, { devices: readonly DeviceId[]; ledger: Ledger }>()
   #kept = new Map<string, { digest: string; accepted: Accepted }>()
-  readonly #standings = new Map<string, Standing>()
-  readonly #requests = new Map<string, ContactRequest[]>()
+  #standings = new Map<string, Standing>()
+  #requests = new Map<string, ContactRequest[]>()
   readonly #strangerMessages = new Map<string, number>()
   /** What was named at registration, by its id. Protocol 3 §5.1 */
   readonly #ownDevices = new Map<string, { account: AccountId; conversation: ConversationId }>()
@@ -163,6 +163,7 @@ export class MessagingServer extends FakeServer {
   copy(): () => void {
     const ledgers = new Map([...this.ledgers].map(([name, ledger]) => [name, ledger.fork()]))
     const { position } = this
+    const [standings, requests] = [new Map(this.#standings), new Map(this.#requests)]
     const [kept, numbers, lists] = [new Map(this.#kept), new Map(this.sendNumbers), new Map(this.lists)]
     const boxes = [...this.mailboxes].map(([name, { acknowledged, waiting }]) => ({
       name,
@@ -174,6 +175,8 @@ export class MessagingServer extends FakeServer {
       this.ledgers = ledgers
       this.position = position
       this.#kept = kept
+      this.#standings = new Map(standings)
+      this.#requests = new Map(requests)
       this.lists.clear()
       for (const [account, list] of lists) this.lists.set(account, list)
       this.sendNumbers.clear()

@@ -133,6 +133,53 @@ describe('U05: after the server was restored from a copy that knows nothing of i
   })
 })
 
+describe('U05: what the user has decided about somebody, and a restored server has forgotten,', () => {
+  test('it is told again', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, bob] = await world.people('mallory', 'bob')
+    const back = world.server.copy()
+    await world.over(bob.client.judge('mallory', 'block', { signal: never }))
+    back()
+    await world.pass(mendedMs)
+    await assert.rejects(mallory.say('bob', 'may I?'), { reason: 'not-permitted' })
+    assert.deepEqual(bob.told('request'), [])
+  })
+
+  test('reaches the own devices that had not heard of it', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    const tablet = await world.sibling(bob)
+    const party = await world.group(alice, 'party', bob)
+    await alice.say('#party', 'come in')
+    await tablet.goOffline()
+    const back = world.server.copy()
+    await world.over(bob.client.judge('alice', 'accept', { signal: never }))
+    back()
+    await world.pass(mendedMs)
+    await tablet.comeOnline()
+    await world.pass(1_000)
+    assert.equal((await tablet.client.describe(party))?.standing, 'active')
+    assert.deepEqual(tablet.heard, ['come in'])
+    await allTalk(party, alice, bob, tablet)
+  })
+
+  test('does not stand against what was decided since on another of the own devices', async () => {
+    await using world = await MessagingWorld.start()
+    const [mallory, bob] = await world.people('mallory', 'bob')
+    const tablet = await world.sibling(bob)
+    await tablet.goOffline()
+    const back = world.server.copy()
+    await world.over(bob.client.judge('mallory', 'accept', { signal: never }))
+    await bob.goOffline()
+    back()
+    await tablet.comeOnline()
+    await world.over(tablet.client.judge('mallory', 'block', { signal: never }))
+    await world.comeSlowly(bob, heldMs)
+    await world.pass(mendedMs)
+    await assert.rejects(mallory.say('bob', 'may I?'), { reason: 'not-permitted' })
+  })
+})
+
 describe('U05: after the server was restored to when others were in a group', () => {
   for (const { title, change, members } of [
     {
