@@ -147,7 +147,8 @@ async function recoverAccount(history: History, step: number): Promise<void> {
   // where no device has given back what a restored server has forgotten, the words begin another list: 0009
   const sibling = history.online.find((phone) => phone.person === person && phone.client.session.phase.phase === 'open')
   if (history.forgotten.length > 0 && sibling === undefined) return
-  await sibling?.client.devices({ signal: never })
+  sibling?.liveOn() // whoever dies has no answer
+  if (sibling !== undefined) await town.over(sibling.client.devices({ signal: never }))
   history.tell(`${person} recovers`)
   const store = new MemoryStore()
   const applicant = { link: parseLink(town.link), words, store, world: town.world, signal: never }
