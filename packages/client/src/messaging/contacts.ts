@@ -30,7 +30,7 @@ export async function judge(
     if (contact !== undefined) await decideHere(work, contact, standing)
   })
   for (const row of await requestsBy(look(desk), account)) await decline(desk, row, wait) // none of who is accepted
-  if (standing !== 'stranger') await share(desk, sending, account, wait)
+  await share(desk, sending, account, wait)
 }
 
 /**
@@ -119,11 +119,12 @@ function confirmationOf(
 /** The users have compared: from now on the account key of this account is known to be theirs. */
 export async function markVerified(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
   const theirs = await desk.tools.lists.refresh(desk.store, account, { asker: desk.session.asker, signal: wait.signal })
-  await write(desk, async (work) => {
+  const standing = await write(desk, async (work) => {
     const contact = await work.contact(account)
     if (contact !== undefined) work.putContact({ ...contact, verified: theirs.accountKey })
+    return contact?.standing
   })
-  await share(desk, sending, account, wait)
+  if (standing !== 'stranger') await share(desk, sending, account, wait)
 }
 
 async function decline(desk: Desk, { conversation, standing }: ConversationRow, wait: Wait): Promise<void> {
@@ -135,11 +136,10 @@ async function decline(desk: Desk, { conversation, standing }: ConversationRow, 
 async function share(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
   const among = await amongOwn(desk)
   const contact = await look(desk).contact(account)
-  const content = contact && decisionAbout(contact)
-  if (among !== undefined && content !== undefined) await sending.post(among, content, wait)
+  if (among !== undefined && contact !== undefined) await sending.post(among, decisionAbout(contact), wait)
 }
 
 /** What the user has decided about somebody, for the own devices. */
-export function decisionAbout({ account, standing, verified }: ContactRow): Content | undefined {
-  return standing === 'stranger' ? undefined : { kind: 'contact', body: { account, standing, verified } }
+export function decisionAbout({ account, standing, verified }: ContactRow): Content {
+  return { kind: 'contact', body: { account, standing, verified } }
 }

@@ -83,8 +83,8 @@ async function giveKey(desk: Desk, device: DeviceId, post: Post): Promise<void> 
 async function giveContacts(desk: Desk, device: DeviceId, post: Post): Promise<void> {
   const after = (await newcomerOf(desk.store, device))?.contact
   for await (const { row } of rowsOf(desk.store, contactRow, { ...(after && { after }) })) {
-    const decision = decisionAbout(row)
-    if (decision !== undefined) await post(decision, (now) => ({ ...now, contact: row.account }))
+    if (row.standing === 'stranger') continue
+    await post(decisionAbout(row), (now) => ({ ...now, contact: row.account }))
   }
 }
 

@@ -42,7 +42,6 @@ async function repeat(desk: Desk, sending: Sending, contact: ContactRow, wait: W
   await desk.session.judge(account, verdicts[standing], wait).catch(unknown)
   const among = await amongOwn(desk)
   if (among === undefined && (await hasSiblings(desk))) return // once they can be told
-  const content = decisionAbout(contact)
   const done = async (work: Work): Promise<void> => {
     const now = await work.contact(account)
     if (now?.standing !== standing || now.decidedBefore !== contact.decidedBefore) throw new Overtaken()
@@ -50,8 +49,8 @@ async function repeat(desk: Desk, sending: Sending, contact: ContactRow, wait: W
     drop(work, account)
   }
   try {
-    if (among === undefined || content === undefined) await write(desk, done)
-    else await sending.post(among, content, wait, done)
+    if (among === undefined) await write(desk, done)
+    else await sending.post(among, decisionAbout(contact), wait, done)
   } catch (error) {
     if (!(error instanceof Overtaken)) throw error
   }

@@ -6,6 +6,7 @@ import { contactRow } from '../../src/messaging/rows.ts'
 import { getRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
 import { Device, MessagingWorld } from './people.ts'
+import { still } from './stillness.ts'
 
 test('whoever lets a device in is done when the server has what was said for it', async () => {
   await using world = await MessagingWorld.start()
@@ -71,4 +72,7 @@ test('a device that was let in knows whom its user has compared with, and whom t
   const phone = await world.sibling(alice)
   assert.equal((await phone.client.safetyWith('bob', { signal: never })).isVerified, true)
   assert.equal((await getRow(phone.store, contactRow, mallory.identity.account))?.standing, 'blocked')
+  await world.over(alice.client.judge('mallory', 'unblock', { signal: never }))
+  await still()
+  assert.equal((await getRow(phone.store, contactRow, mallory.identity.account))?.standing, 'stranger')
 })

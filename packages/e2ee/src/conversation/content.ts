@@ -18,7 +18,7 @@ import { Authored } from './authored-bytes.ts'
 import { limits } from './limits.ts'
 import { GroupId } from './shared.ts'
 
-const standings = { accepted: 1, refused: 2, blocked: 3 } as const
+const standings = { accepted: 1, refused: 2, blocked: 3, stranger: 4 } as const
 
 /** A message that somebody else may not have, where it stood, and whose it is. */
 export const Copy = struct({ sequence: u64, at: u64, account: AccountId, authored: Authored })

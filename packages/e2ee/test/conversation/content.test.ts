@@ -42,7 +42,7 @@ describe('content', () => {
       kind: fc.constant('contact' as const),
       body: fc.record({
         account,
-        standing: fc.constantFrom('accepted', 'refused', 'blocked'),
+        standing: fc.constantFrom('accepted', 'refused', 'blocked', 'stranger'),
         verified: fc.option(
           sized(32).map((bytes) => decode(PublicKey, bytes)),
           { nil: undefined },
