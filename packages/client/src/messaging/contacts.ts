@@ -1,15 +1,15 @@
 import { type SafetyNumber, safetyNumber } from '@messageu/e2ee'
-import type { Content } from '@messageu/e2ee/conversation'
 import { type AccountId, accountName, type ContactRequest } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { getRow, listRow, rowsOf } from '../rows.ts'
 import type { RequestOf } from '../wire.ts'
 import { giveUpPlace } from './departures.ts'
 import { type Desk, type Kept, look, type Wait } from './desk.ts'
-import { amongOwn } from './managing.ts'
+import { amongOwn, hasSiblings } from './managing.ts'
 import { decideHere, requesterOf, requestsBy } from './requests.ts'
 import { type ContactRow, type ConversationRow, conversationRow, historyRow } from './rows.ts'
 import type { Sending } from './sending.ts'
+import { decisionAbout, noteUntold } from './verdicts.ts'
 import { historyKey } from './work.ts'
 import { write } from './writing.ts'
 
@@ -132,14 +132,11 @@ async function decline(desk: Desk, { conversation, standing }: ConversationRow, 
   await write(desk, (work) => giveUpPlace(work, conversation))
 }
 
-/** The own devices hear of it: it is stored, and will be sent. */
+/** The own devices hear of it: it is stored, and will be sent, or said once this device has its place among them. */
 async function share(desk: Desk, sending: Sending, account: AccountId, wait: Wait): Promise<void> {
   const among = await amongOwn(desk)
   const contact = await look(desk).contact(account)
-  if (among !== undefined && contact !== undefined) await sending.post(among, decisionAbout(contact), wait)
-}
-
-/** What the user has decided about somebody, for the own devices. */
-export function decisionAbout({ account, standing, verified }: ContactRow): Content {
-  return { kind: 'contact', body: { account, standing, verified } }
+  if (contact === undefined) return
+  if (among !== undefined) await sending.post(among, decisionAbout(contact), wait)
+  else if (await hasSiblings(desk)) await write(desk, async (work) => noteUntold(work, account))
 }

@@ -337,7 +337,7 @@ export const errandRow = {
         epoch: u64,
       }),
     },
-    /** The user has decided about an account on this device, and a server that was restored may have forgotten it. */
+    /** The user has decided about an account on this device: a restored server may have forgotten it, or a sibling not know. */
     verdict: { tag: 6, body: AccountId },
   }),
 } as const

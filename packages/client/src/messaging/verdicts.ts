@@ -1,6 +1,6 @@
+import type { Content } from '@messageu/e2ee/conversation'
 import { type AccountId, RefusedError, type SessionOpened } from '@messageu/protocol/v3'
 import { dropRow, putRow, rowsOf } from '../rows.ts'
-import { decisionAbout } from './contacts.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { verdictKey } from './errands.ts'
 import { amongOwn, hasSiblings } from './managing.ts'
@@ -10,19 +10,26 @@ import type { Sending } from './sending.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
 
-// What the user decides about others on this device is said again where a server that was restored has forgotten it.
-// CONVERSATIONS C 7
+// What the user decides about others on this device is said again where a server that was restored has forgotten it, and where
+// the own devices could not be told. CONVERSATIONS C 7
+
+/** What the user has decided about somebody, for the own devices. */
+export function decisionAbout({ account, standing, verified }: ContactRow): Content {
+  return { kind: 'contact', body: { account, standing, verified } }
+}
+
+/** The server or the own devices are to be told. */
+export function noteUntold({ store }: Pick<Work, 'store'>, account: AccountId): void {
+  store.put(putRow(errandRow, verdictKey(account), { kind: 'verdict', body: account }))
+}
 
 /** What was decided before a send that the server knows, it knows. */
 export async function noteForgottenVerdicts(
-  { store }: Work,
+  work: Work,
   { sendNumber }: Pick<SessionOpened, 'sendNumber'>,
 ): Promise<void> {
-  for await (const { row } of rowsOf(store, contactRow)) {
-    const { account, decidedBefore } = row
-    if (decidedBefore > sendNumber)
-      store.put(putRow(errandRow, verdictKey(account), { kind: 'verdict', body: account }))
-  }
+  for await (const { row } of rowsOf(work.store, contactRow))
+    if (row.decidedBefore > sendNumber) noteUntold(work, row.account)
 }
 
 /** To the server and to the own devices. What the user has decided since on another of them has come by then, and stands. */

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MemoryStore } from '../../src/memory-store.ts'
 import { beginLinking, finishLinking } from '../../src/messaging/linking.ts'
-import { contactRow } from '../../src/messaging/rows.ts'
-import { getRow } from '../../src/rows.ts'
+import { type ConversationRow, contactRow, conversationRow } from '../../src/messaging/rows.ts'
+import { accountKeys, accountRow, getRow, putRow } from '../../src/rows.ts'
 import { never } from '../world.ts'
 import { Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
@@ -75,4 +75,21 @@ test('a device that was let in knows whom its user has compared with, and whom t
   await world.over(alice.client.judge('mallory', 'unblock', { signal: never }))
   await still()
   assert.equal((await getRow(phone.store, contactRow, mallory.identity.account))?.standing, 'stranger')
+})
+
+test('what the user decides while a device has no place among the own ones, these hear once it has', async () => {
+  await using world = await MessagingWorld.start()
+  const [alice, mallory] = await world.people('alice', 'mallory')
+  const phone = await world.sibling(alice)
+  const { ownDevices } = (await getRow(alice.store, accountRow, accountKeys.account)) ?? assert.fail()
+  const row = (ownDevices && (await getRow(alice.store, conversationRow, ownDevices))) ?? assert.fail()
+  const stand = (standing: ConversationRow['standing']) =>
+    alice.store.commit([putRow(conversationRow, row.conversation, { ...row, standing })], alice.store.revision)
+  await stand({ kind: 'left', body: undefined })
+  await world.over(alice.client.judge('mallory', 'block', { signal: never }))
+  await stand(row.standing)
+  await alice.goOffline()
+  await alice.comeOnline()
+  await still()
+  assert.equal((await getRow(phone.store, contactRow, mallory.identity.account))?.standing, 'blocked')
 })
