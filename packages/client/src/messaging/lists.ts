@@ -94,7 +94,7 @@ export class Lists {
     }
   }
 
-  /** Reads the list of an account for the first time; false if there is no good one. */
+  /** Reads the list of an account as it is now; false if there is no good one. */
   meet(store: RowStore, account: AccountId, asker: Asker): Promise<boolean> {
     return this.#fetch(store, account, asker)
   }

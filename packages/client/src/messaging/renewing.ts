@@ -1,19 +1,15 @@
-import type { VerifiedList } from '@messageu/e2ee'
 import { type ConversationState, type Purpose, recreate, view } from '@messageu/e2ee/conversation'
 import {
   type AccountId,
   type ConversationId,
-  type DeviceId,
   RefusedError,
   type ConversationState as ShownState,
 } from '@messageu/protocol/v3'
-import { isAmong, sameBytes } from '../bytes.ts'
 import { beginAlone, isAlone, takePlace } from './beginning.ts'
-import { newestLists } from './commits-out.ts'
-import { type Desk, look, type Wait } from './desk.ts'
+import { type Comeback, returning } from './comeback.ts'
+import type { Desk, Wait } from './desk.ts'
 import { gather } from './gathering.ts'
 import { messagingLimits as limits } from './limits.ts'
-import type { Person } from './rows.ts'
 import { write } from './writing.ts'
 
 export interface Renewal {
@@ -75,13 +71,7 @@ export async function regenerate(
   if (isAlone(desk, shown)) await beginAlone(desk, conversation, { purpose, shown })
 }
 
-interface Claim {
-  /** Who is to come back. */
-  readonly accounts: readonly AccountId[]
-  /** The devices that this one knows to have been there. */
-  readonly members: readonly Person[]
-  /** What the server has now. */
-  readonly present: ShownState
+interface Claim extends Comeback {
   readonly generation: number
 }
 
@@ -89,7 +79,7 @@ interface Claim {
 async function claimGeneration(desk: Desk, conversation: ConversationId, claim: Wait & Claim): Promise<boolean> {
   const { present, generation, signal } = claim
   if (generation - present.generation > limits.generationsBehindMax) return false
-  const roster = await rosterFor(desk, claim)
+  const roster = await returning(desk, claim)
   try {
     // a server that was restored may be some generations behind: it takes one after the other
     for (let next = Math.min(present.generation + 1, generation); next <= generation; next++)
@@ -100,29 +90,4 @@ async function claimGeneration(desk: Desk, conversation: ConversationId, claim: 
     const shown = await desk.session.request('read-state', { conversation }, { signal })
     return shown.generation === generation && isAlone(desk, shown)
   }
-}
-
-/**
- * Every listed device of the accounts that take part as far as the server knows, this one first. One that was restored may
- * know nothing of those who have come since, and still have those who have gone. Protocol 3 §6.8
- */
-async function rosterFor(desk: Desk, { accounts, members, present }: Claim): Promise<readonly DeviceId[]> {
-  const { device } = desk.tools.me.self
-  const there = present.roster
-  const lists = await newestLists(look(desk), accounts)
-  const known = members.map((member) => member.device)
-  const isThere = ({ account, devices }: VerifiedList): boolean =>
-    [
-      ...devices.map((listed) => listed.device),
-      ...members.filter((member) => sameBytes(member.account, account)).map((member) => member.device),
-    ].some((each) => isAmong(each, there))
-  const partaking = areShown(present) ? lists.filter(isThere) : lists
-  const listed = partaking.flatMap(({ devices }) => devices.map((each) => each.device))
-  const others = areShown(present) ? there.filter((each) => !isAmong(each, known) && !isAmong(each, listed)) : []
-  return [device, ...[...listed, ...others].filter((each) => !sameBytes(each, device))]
-}
-
-/** Of a group whoever is on the roster takes part; only until others have come into one that was begun anew, they do too. */
-function areShown({ kind, generation, epoch }: ShownState): boolean {
-  return kind === 'group' && (generation === 1 || epoch > 0)
 }

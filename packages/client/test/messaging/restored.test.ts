@@ -211,6 +211,32 @@ describe('U05: after the server was restored to when others were in a group', ()
       await allTalk(group, ...there)
     })
 
+  for (const { title, isRemoved } of [
+    { title: 'it goes on with whoever came back by the words since', isRemoved: false },
+    { title: 'it goes on without whoever has gone since, also if they came back by the words', isRemoved: true },
+  ])
+    test(title, async () => {
+      await using world = await MessagingWorld.start()
+      const [alice, bob] = await world.people('alice', 'bob')
+      const { first, recovered } = await world.personWithWords('carol')
+      await world.acquaint(alice, bob, first)
+      const group = await world.group(alice, 'team', bob, first)
+      await first.goOffline()
+      const back = world.server.copy()
+      const carol = await recovered()
+      await world.pass(mendedMs)
+      if (isRemoved) await world.over(alice.client.removePeople('#team', ['carol'], { signal: never }))
+      await offline(alice, bob)
+      back()
+      await world.pass(mendedMs)
+      await online(alice, bob)
+      await world.pass(mendedMs)
+      const there = isRemoved ? [alice, bob] : [alice, bob, carol]
+      const names = isRemoved ? ['alice', 'bob'] : ['alice', 'bob', 'carol']
+      for (const each of there) assert.deepEqual(await each.members(group), names, each.name)
+      await allTalk(group, ...there)
+    })
+
   test('and others have said something, whoever finds that commits are lost has that first', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')
