@@ -5,6 +5,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemRandom, type Transport } from '@messageu/client'
 import { nodeTransport } from '@messageu/client/node'
+import { readFrames } from '@messageu/protocol/v3'
 import { FakeClock } from '../../../packages/client/test/fake-clock.ts'
 import { still } from '../../../packages/client/test/messaging/stillness.ts'
 import { backup, restore } from '../../../packages/server/src/admin/backup.ts'
@@ -13,10 +14,15 @@ import { Ledger } from './ledger.ts'
 import type { Answered, Asked, LeftBox } from './timed-server.ts'
 
 const program = path.join(import.meta.dirname, 'timed-server.ts')
-/** Without a message either way for so long, nothing is under way at the server. */
+/** Without a message either way for so long, nothing is under way at the server that nobody waits for. */
 const quietMs = 8
+/** A server that is slow because its machine is busy answers within: no time passes while somebody waits for it. */
+const answerMs = 5_000
 /** Time passes in pieces of this length, or shorter ones where something is due. */
 const tickMs = 1_000
+
+/** No request has this number: the server has not said a word yet. */
+const opening = -1
 
 /** The server in a process of its own, living by the town's clock. */
 class Served {
@@ -78,31 +84,54 @@ export class Town implements AsyncDisposable {
   #link = ''
   #moves = 0
   #lastHeardMs = 0
+  /** Of each connection, the requests that have no answer. */
+  readonly #unanswered = new Set<ReadonlySet<number>>()
   /** What the server logged of its own mistakes. */
   readonly mistakes: string[] = []
   readonly transport: Transport
 
   private constructor(folder: Awaited<ReturnType<typeof temporaryFolder>>) {
     this.#folder = folder
-    const network = nodeTransport()
-    this.transport = {
+    this.transport = this.#heard(nodeTransport())
+  }
+
+  /** The same network, of which is known when it was last used, and what has no answer yet. */
+  #heard(network: Transport): Transport {
+    return {
       open: async (link, events, options) => {
-        const hear =
-          <A extends unknown[]>(tell: (...args: A) => void) =>
-          (...args: A): void => {
+        const asked = new Set<number>()
+        this.#unanswered.add(asked.add(opening))
+        const isOver = (): void => {
+          this.#lastHeardMs = performance.now()
+          this.#unanswered.delete(asked)
+        }
+        const heard = {
+          message: (message: Uint8Array) => {
             this.#lastHeardMs = performance.now()
-            tell(...args)
-          }
-        hear(() => {})()
-        const channel = await network.open(
-          link,
-          { message: hear((m: Uint8Array) => events.message(m)), closed: hear(events.closed) },
-          options,
-        )
+            asked.delete(opening) // the server speaks first
+            for (const { request } of readFrames(message)) asked.delete(request)
+            events.message(message)
+          },
+          closed: (...why: Parameters<typeof events.closed>) => {
+            isOver()
+            events.closed(...why)
+          },
+        }
+        const channel = await network.open(link, heard, options).catch((error: unknown) => {
+          isOver()
+          throw error
+        })
         return {
           certificate: channel.certificate,
-          send: hear((m: Uint8Array) => channel.send(m)),
-          close: hear(() => channel.close()),
+          send: (message) => {
+            this.#lastHeardMs = performance.now()
+            for (const { request } of readFrames(message)) asked.add(request)
+            channel.send(message)
+          },
+          close: () => {
+            isOver()
+            channel.close()
+          },
         }
       },
     }
@@ -166,9 +195,10 @@ export class Town implements AsyncDisposable {
 
   /** Until nothing happens any more by itself. */
   async quiet(): Promise<void> {
-    for (let turns = 0; turns < 2_000; turns++) {
+    for (let turns = 0; turns < 20_000; turns++) {
       await still()
-      if (performance.now() - this.#lastHeardMs > quietMs) return
+      const isWaited = [...this.#unanswered].some(({ size }) => size > 0)
+      if (performance.now() - this.#lastHeardMs > (isWaited ? answerMs : quietMs)) return
       await sleep(3)
     }
     throw new Error('it never comes to rest')

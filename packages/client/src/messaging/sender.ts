@@ -118,7 +118,10 @@ async function messageAnswered(work: Work, entry: Unanswered, outcome: Outcome):
   else {
     const { conversation, id, content } = draft
     const { reason } = refusalOf(outcome.error)
-    if (reason === 'not-permitted' && row.standing.kind === 'active') doubt(work, row)
+    if (mayBeOut(row, outcome.error)) {
+      work.put(doubtful(row))
+      work.tools.touched(row.conversation)
+    }
     const body = { conversation, id, reason, content }
     const said = decodeContent(content)
     if (said.kind === 'title') giveUpTitle(work, conversation)
@@ -127,9 +130,12 @@ async function messageAnswered(work: Work, entry: Unanswered, outcome: Outcome):
 }
 
 /** Others may have begun it anew without this device, and nothing comes any more that would tell. */
-function doubt(work: Work, row: ConversationRow): void {
-  work.put({ ...row, doubt: row.doubt ?? doubted })
-  work.tools.touched(row.conversation)
+function mayBeOut({ standing }: ConversationRow, error: RefusedError): boolean {
+  return refusalOf(error).reason === 'not-permitted' && standing.kind === 'active'
+}
+
+function doubtful(row: ConversationRow): ConversationRow {
+  return { ...row, doubt: row.doubt ?? doubted }
 }
 
 async function keepOwn(
@@ -154,14 +160,21 @@ async function keepOwn(
   await work.record(titled, outcome.accepted, { kind: 'message', body: entryBody }, { isFed: false })
 }
 
-/** A commit that was refused has no place; one that was accepted takes effect at the one it has. CONVERSATIONS C 5 */
+/**
+ * A commit that was refused has no place; one that was accepted takes effect at the one it has. Doubt is not looked into at
+ * once: whoever tries the same again looks first, and a server that refuses for another reason keeps nobody busy.
+ * CONVERSATIONS C 5
+ */
 async function commitAnswered(work: Work, { conversation, id }: Unanswered, outcome: Outcome): Promise<void> {
   if (!(await work.isPending(conversation, { id }))) return
-  if (outcome.kind === 'refused') return work.putPending(conversation, undefined)
   const row = await work.conversation(conversation)
-  if (row === undefined) return
-  work.put({ ...row, accepted: { id, since: work.nowMs } })
-  work.tools.touched(conversation)
+  if (outcome.kind === 'refused') {
+    work.putPending(conversation, undefined)
+    if (row !== undefined && mayBeOut(row, outcome.error)) work.put(doubtful(row))
+  } else if (row !== undefined) {
+    work.put({ ...row, accepted: { id, since: work.nowMs } })
+    work.tools.touched(conversation)
+  }
 }
 
 /** What people see of a conversation; the rest is between devices. */
