@@ -31,7 +31,9 @@ export class Keeper implements Disposable {
   readonly #wait: Wait = { signal: this.#scope.signal }
   readonly #agenda: Agenda
   readonly #care: Care
+  /** When key packages are looked at, by the clock that never jumps, and by the one that they are good by. */
   #packagesDueMs = 0
+  #packagesDueAt = 0
   #settlingDueMs = Number.POSITIVE_INFINITY
   #work: Promise<void> | undefined
   #timer: Disposable | undefined
@@ -139,10 +141,10 @@ export class Keeper implements Disposable {
 
   async #run(): Promise<void> {
     const { clock } = this.#desk
-    if (this.#packagesDueMs <= clock.monotonicMs()) {
-      this.#packagesDueMs = Number.POSITIVE_INFINITY
+    if (this.#packagesDueMs <= clock.monotonicMs() || this.#packagesDueAt <= clock.nowMs()) {
+      this.#planPackages(limits.packagesEveryMs)
       const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#wait))
-      if (!isKept) this.#packagesDueMs = clock.monotonicMs() + limits.dutyRetryMs
+      if (!isKept) this.#planPackages(limits.dutyRetryMs)
     }
     while (!this.#scope.signal.aborted) {
       const conversation = this.#agenda.takeDue()
@@ -156,6 +158,12 @@ export class Keeper implements Disposable {
       settlingMs = await this.#settling.tend(this.#wait)
     })
     this.#settlingDueMs = clock.monotonicMs() + (settlingMs ?? Number.POSITIVE_INFINITY)
+  }
+
+  #planPackages(afterMs: number): void {
+    const { clock } = this.#desk
+    this.#packagesDueMs = clock.monotonicMs() + afterMs
+    this.#packagesDueAt = clock.nowMs() + afterMs
   }
 
   async #tend(conversation: ConversationId): Promise<void> {

@@ -69,6 +69,8 @@ export const messagingLimits = {
   /** Key packages: published when there are fewer than `packagesLow`, up to `packagesFull`. */
   packagesFull: protocol.keyPackagesPerDeviceMax,
   packagesLow: protocol.keyPackagesLow,
+  /** How often it is looked whether they are good still, in a session that goes on for long. */
+  packagesEveryMs: 86_400_000,
   /** A last resort is replaced after so long, and its private half kept so much longer. */
   lastResortMs: 7 * 86_400_000,
   lastResortGraceMs: 14 * 86_400_000,

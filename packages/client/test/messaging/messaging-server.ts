@@ -44,7 +44,7 @@ export interface Held {
 }
 
 export class MessagingServer extends FakeServer {
-  readonly shelf = new Shelf()
+  readonly shelf = new Shelf(() => this.nowMs())
   readonly log: Logged[] = []
   twist: Twist | undefined
   /** What a test holds back for a device, and the server says is waiting. */

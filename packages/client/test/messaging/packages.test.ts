@@ -91,6 +91,19 @@ describe('the key packages of a device', () => {
     assert.deepEqual(bob.heard, ['by the last resort'])
   })
 
+  test('are replaced before they are over, in a session that does not end', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await alice.goOffline()
+    world.clock.jump(91 * dayMs)
+    assert.deepEqual(world.server.shelf.count(bob.identity.device), { singleUse: 0, hasLastResort: false })
+    await world.pass(limits.packagesEveryMs)
+    await alice.comeOnline()
+    await alice.say('bob', 'hello')
+    assert.deepEqual(bob.heard, ['hello'])
+  })
+
   test('that are over before they are used bring nobody in, however good they were when they were claimed', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob, carol] = await world.people('alice', 'bob', 'carol')

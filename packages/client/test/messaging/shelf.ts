@@ -1,9 +1,14 @@
 import { type AccountId, type ClaimedPackage, type DeviceId, type KeyPackage, toBase64url } from '@messageu/protocol/v3'
 
-/** The key packages of every device. Protocol 3 §5.4 */
+/** The key packages of every device, as long as they are good. Protocol 3 §5.4 */
 export class Shelf {
+  readonly #nowMs: () => number
   readonly #kept = new Map<string, KeyPackage[]>()
   readonly #claims = new Map<string, number>()
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs
+  }
 
   publish(device: DeviceId, packages: readonly KeyPackage[]): { singleUse: number; hasLastResort: boolean } {
     const kept = this.of(device)
@@ -41,6 +46,7 @@ export class Shelf {
   of(device: DeviceId): KeyPackage[] {
     const name = toBase64url(device)
     const kept = this.#kept.get(name) ?? []
+    kept.splice(0, kept.length, ...kept.filter(({ notAfter }) => notAfter > this.#nowMs()))
     this.#kept.set(name, kept)
     return kept
   }
