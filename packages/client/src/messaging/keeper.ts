@@ -36,6 +36,8 @@ export class Keeper implements Disposable {
   #packagesDueAt = 0
   #settlingDueMs = Number.POSITIVE_INFINITY
   #work: Promise<void> | undefined
+  /** Key packages wait for nothing else: by them others bring this device to where it waits to be. */
+  #keeping: Promise<void> | undefined
   #timer: Disposable | undefined
 
   constructor(desk: Desk, sending: Sending, settling: Settling) {
@@ -98,7 +100,7 @@ export class Keeper implements Disposable {
 
   /** Resolves when nothing is left that can be done now. */
   async idle(): Promise<void> {
-    while (this.#work !== undefined) await this.#work
+    while (this.#work !== undefined || this.#keeping !== undefined) await Promise.all([this.#work, this.#keeping])
   }
 
   /** Something was stored: what is due by that is looked at. */
@@ -110,6 +112,11 @@ export class Keeper implements Disposable {
     if (this.#scope.signal.aborted) return
     this.#work ??= this.#run().finally(() => {
       this.#work = undefined
+      this.#rest()
+    })
+    if (!this.#arePackagesDue()) return
+    this.#keeping ??= this.#keep().finally(() => {
+      this.#keeping = undefined
       this.#rest()
     })
   }
@@ -141,11 +148,6 @@ export class Keeper implements Disposable {
 
   async #run(): Promise<void> {
     const { clock } = this.#desk
-    if (this.#packagesDueMs <= clock.monotonicMs() || this.#packagesDueAt <= clock.nowMs()) {
-      this.#planPackages(limits.packagesEveryMs)
-      const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#wait))
-      if (!isKept) this.#planPackages(limits.dutyRetryMs)
-    }
     while (!this.#scope.signal.aborted) {
       const conversation = this.#agenda.takeDue()
       if (conversation === undefined) break
@@ -158,6 +160,17 @@ export class Keeper implements Disposable {
       settlingMs = await this.#settling.tend(this.#wait)
     })
     this.#settlingDueMs = clock.monotonicMs() + (settlingMs ?? Number.POSITIVE_INFINITY)
+  }
+
+  #arePackagesDue(): boolean {
+    const { clock } = this.#desk
+    return this.#packagesDueMs <= clock.monotonicMs() || this.#packagesDueAt <= clock.nowMs()
+  }
+
+  async #keep(): Promise<void> {
+    this.#planPackages(limits.packagesEveryMs)
+    const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#wait))
+    if (!isKept) this.#planPackages(limits.dutyRetryMs)
   }
 
   #planPackages(afterMs: number): void {
@@ -179,7 +192,10 @@ export class Keeper implements Disposable {
   /** Until the next appointment. */
   #rest(): void {
     if (this.#scope.signal.aborted) return
-    const due = Math.min(this.#packagesDueMs, this.#settlingDueMs, this.#agenda.nextMs())
+    const due = Math.min(
+      this.#keeping === undefined ? this.#packagesDueMs : Number.POSITIVE_INFINITY,
+      this.#work === undefined ? Math.min(this.#settlingDueMs, this.#agenda.nextMs()) : Number.POSITIVE_INFINITY,
+    )
     if (!Number.isFinite(due)) return
     // what has come up meanwhile, such as key packages that wait for the own list to be read, is not left to a timer
     if (due <= this.#desk.clock.monotonicMs()) {

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { messagingLimits as limits } from '../../src/messaging/limits.ts'
 import { never } from '../world.ts'
 import { badPackages, handOut, makerOf } from './bad-packages.ts'
+import { withholdCommits } from './interception.ts'
 import { type Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
 
@@ -102,6 +103,20 @@ describe('the key packages of a device', () => {
     await alice.comeOnline()
     await alice.say('bob', 'hello')
     assert.deepEqual(bob.heard, ['hello'])
+  })
+
+  test('do not wait for what their device waits for in a conversation', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    await world.group(alice, 'team', bob)
+    const { device } = bob.identity
+    withholdCommits(world.server, device)
+    await world.pass(limits.newcomerDelayMs / 20) // by then it gives itself new keys, by a commit that does not come back
+    world.server.shelf.of(device).splice(0)
+    for (const session of world.server.sessionsOf(device)) session.cut()
+    await world.pass(limits.placeMs / 4)
+    assert.equal(world.server.shelf.count(device).singleUse, limits.packagesFull)
   })
 
   test('that are over before they are used bring nobody in, however good they were when they were claimed', async () => {
