@@ -1,5 +1,5 @@
-import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
-import { sameBytes } from '../bytes.ts'
+import { type ConversationId, RefusedError, type ConversationState as ShownState } from '@messageu/protocol/v3'
+import { isAmong, sameBytes } from '../bytes.ts'
 import { isAnnounced } from './announcing.ts'
 import { leaveDeserted } from './deserted.ts'
 import { type Desk, look, rowOf, type Wait } from './desk.ts'
@@ -108,14 +108,28 @@ export async function compareEpoch(desk: Desk, conversation: ConversationId, wai
       }),
     )
     const sure = (await showGaps(work, conversation, holes)) ?? row
-    if (!hasLost && !(isAway && isBehind(row, shown))) return true
-    const why = hasLost ? 'the server has lost commits' : 'commits have not come'
+    const why = whyStuck(desk, { hasLost, isAway, row, shown })
+    if (why === undefined) return true
     const stuck = await getStuck(work, sure, { epoch: row.epoch, why })
     if (!hasLost || stuck.standing.kind !== 'stuck') return true
     const since = work.nowMs - repairMs(desk)
     work.put({ ...stuck, standing: { kind: 'stuck', body: { ...stuck.standing.body, since } } })
     return true
   })
+}
+
+/**
+ * Whoever was left out when it was begun anew is told nothing of it: a Welcome comes if somebody brings this device in, and
+ * until then it looks for its place by itself.
+ */
+function whyStuck(
+  { tools }: Desk,
+  { hasLost, isAway, row, shown }: { hasLost: boolean; isAway: boolean; row: ConversationRow; shown: ShownState },
+): string | undefined {
+  if (hasLost) return 'the server has lost commits'
+  if (isAway && isBehind(row, shown)) return 'commits have not come'
+  const isLeftOut = row.generation < shown.generation && shown.epoch > 0 && !isAmong(tools.me.self.device, shown.roster)
+  return isLeftOut ? 'it was begun anew without this device' : undefined
 }
 
 function isBehind(one: Pick<ConversationRow, 'generation' | 'epoch'>, other: typeof one): boolean {

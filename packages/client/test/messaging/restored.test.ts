@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { ConversationId } from '@messageu/protocol/v3'
+import { type ConversationId, RefusedError } from '@messageu/protocol/v3'
 import { messagingLimits as limits } from '../../src/messaging/limits.ts'
 import { never } from '../world.ts'
+import { same } from './ledger.ts'
 import { type Device, MessagingWorld } from './people.ts'
 
 /** Time enough to find out, to begin anew and to bring everybody in. */
@@ -324,6 +325,33 @@ describe('U05: after the server was restored to when others were in a group', ()
     assert.equal((await dave.client.describe(group))?.standing, 'waiting')
     assert.equal(dave.told('stuck').length, 1)
     await allTalk(group, alice, bob, carol)
+  })
+})
+
+describe('U05: after the server was restored, and a conversation was begun anew without a device that was away', () => {
+  test('the device takes its place by itself', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const tablet = await world.sibling(bob)
+    const { conversation } = await alice.say('bob', 'before')
+    const back = world.server.copy()
+    await bob.say('alice', 'by new keys')
+    await offline(tablet)
+    const { device } = tablet.identity
+    world.server.shelf.of(device).splice(0)
+    world.server.lie = (name, _body, asking) =>
+      name === 'publish' && asking.device !== undefined && same(asking.device, device)
+        ? { kind: 'refuse', error: new RefusedError('storage-full', 'no room') }
+        : undefined
+    back()
+    await world.pass(mendedMs)
+    assert.equal(world.server.ledger(conversation)?.isOnRoster(device), false)
+    await online(tablet)
+    await world.pass(mendedMs)
+    assert.equal(world.server.ledger(conversation)?.isOnRoster(device), true)
+    await tablet.say('alice', 'by the tablet')
+    assert.equal(alice.heard.at(-1), 'by the tablet')
   })
 })
 
