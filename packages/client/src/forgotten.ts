@@ -1,10 +1,12 @@
 import { verifyList } from '@messageu/e2ee'
 import { decode } from '@messageu/protocol'
 import { type Link, ListEntry, ListEntryBody, type RefusedError } from '@messageu/protocol/v3'
+import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
 import type { World } from './connection.ts'
 import { ClientError } from './errors.ts'
 import { appendAll, entriesLost } from './giving-back.ts'
+import { readList } from './lists.ts'
 import { openWire } from './registering.ts'
 import { getRow, type IdentityRow, listRow } from './rows.ts'
 import type { RowStore } from './store.ts'
@@ -19,9 +21,12 @@ interface Unknown {
 /**
  * What it means that the server does not know this device: nothing but `why`, or `forgotten`, if its list of the account is
  * the beginning of the one that is known here, which has the device. What the words have signed is given back without a
- * session; the rest only by another device, which the server still knows.
+ * session; the rest only by another device, which the server still knows. `listed` if one has just done so.
  */
-export async function whyUnknown({ identity, store, world, signal }: Unknown, why: RefusedError): Promise<Error> {
+export async function whyUnknown(
+  { identity, store, world, signal }: Unknown,
+  why: RefusedError,
+): Promise<Error | 'listed'> {
   const { account, device, host, port, serverKey } = identity
   const seen = await getRow(store, listRow, account)
   if (seen === undefined) return why
@@ -30,13 +35,25 @@ export async function whyUnknown({ identity, store, world, signal }: Unknown, wh
   const link: Link = { host, port, serverKey, invite: undefined }
   using wire = await openWire({ link, world, signal })
   const lost = await entriesLost(wire, account, { entries: seen.entries, signal })
-  if (lost.length === 0) return why
+  if (lost.length === 0) return (await isListed(wire, { identity, store, world, signal })) ? 'listed' : why
   const byManager = lost.findIndex((entry) => signerOf(entry) === 'manager')
   const byWords = byManager < 0 ? lost : lost.slice(0, byManager)
   const isWanted = await appendAll(wire, 'recover', { account, entries: byWords, signal })
   if (isWanted && byWords.length === lost.length)
     return new ClientError('lost', 'the server has been told of this device again')
   return new ClientError('forgotten', 'the server goes on from a copy that does not know this device', { cause: why })
+}
+
+async function isListed(asker: Asker, { identity, store, world: { clock }, signal }: Unknown): Promise<boolean> {
+  const { account, device, serverKey } = identity
+  try {
+    const { devices } = await readList({ asker, store, clock, serverKey }, account, { signal })
+    return devices.some((listed) => sameBytes(listed.device, device))
+  } catch (error) {
+    // a list that is not the one that is known here has an alarm, and does not have this device
+    if (error instanceof ClientError && (error.reason === 'older-list' || error.reason === 'forked-list')) return false
+    throw error
+  }
 }
 
 function signerOf(entry: Uint8Array): ListEntryBody['signer'] {

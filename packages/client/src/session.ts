@@ -113,6 +113,7 @@ export class Session implements AsyncDisposable {
     const { host, port, serverKey } = account.identity
     const link: Link = { host, port, serverKey, invite: undefined }
     let connection: Connection | undefined
+    let isTriedAgain = false
     const fail = (why: Error): void => connection?.end(why)
     const committer = new Committer(store)
     const answered = (): void => onEvent({ kind: 'stored' })
@@ -137,10 +138,18 @@ export class Session implements AsyncDisposable {
         if ((await inbox.admit(hello, opened)) === 'restored') onEvent({ kind: 'incarnation' })
       },
       opened(wire, opened) {
+        isTriedAgain = false
         outbox.opened(wire)
         inbox.opened(wire, opened)
       },
-      unproved: (why, signal) => whyUnknown({ identity: account.identity, store, world, signal }, why),
+      async unproved(why, signal) {
+        const meaning = await whyUnknown({ identity: account.identity, store, world, signal }, why)
+        if (meaning !== 'listed') return meaning
+        // a server that lists it and still does not take its proof would be asked for ever
+        if (isTriedAgain) return why
+        isTriedAgain = true
+        return new ClientError('lost', 'the server has just been told of this device again')
+      },
       deliver: (delivery) => inbox.deliver(delivery),
       notice(notice) {
         if (notice.kind !== 'caught-up') onEvent({ kind: 'notice', notice })

@@ -57,6 +57,42 @@ describe('U05: after the server was restored to an older device list', () => {
     assert.equal((await bob.texts('alice')).at(-1), 'after')
   })
 
+  test('a device that is refused in the moment in which another one gives the list back tries again', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const back = world.server.copy()
+    const tablet = await world.sibling(alice)
+    await alice.goOffline()
+    const name = toBase64url(alice.identity.account)
+    const newest = world.server.lists.get(name)
+    assert(newest !== undefined)
+    back()
+    world.server.lie = (operation, _body, { device }) => {
+      const wasRefused = device === undefined && operation === 'read-list'
+      if (wasRefused) world.server.lists.set(name, newest)
+      return undefined
+    }
+    await world.pass(mendedMs)
+    assert.deepEqual(
+      reasonsOf(tablet).filter((reason) => reason !== 'lost'),
+      [],
+    )
+    await tablet.say('bob', 'after')
+    assert.equal((await bob.texts('alice')).at(-1), 'after')
+  })
+
+  test('a device that is on its list, and whose proof the server never takes, is told so', async () => {
+    await using world = await MessagingWorld.start()
+    const alice = await world.person('alice')
+    await alice.goOffline()
+    world.server.lie = (name) =>
+      name === 'prove' ? { kind: 'refuse', error: new RefusedError('unproved', 'no') } : undefined
+    const coming = assert.rejects(alice.comeOnline(), { reason: 'unproved' })
+    await world.pass(mendedMs)
+    await coming
+  })
+
   test('what the words have signed the new device gives back by itself: nobody else may be left', async () => {
     await using world = await MessagingWorld.start()
     const { first, recovered } = await world.personWithWords('alice')
