@@ -83,8 +83,10 @@ async function differences(
     else if (!hasLeft(past, toBase64url(conversation), accountOf(phone)))
       found.push(`${phone.name} is on the roster, and ${known?.standing}`)
     // who has not read it, because nobody said it since, does not know it
-    const isTitled = isHere && known.title !== undefined && !mayMissTitle(past, await phone.historyOf(conversation))
-    if (isTitled) titles.set(phone.name, known.title)
+    const mayDiffer =
+      isForsaken(past, toBase64url(conversation), known?.title, roster) ||
+      mayMissTitle(past, await phone.historyOf(conversation))
+    if (isHere && known.title !== undefined && !mayDiffer) titles.set(phone.name, known.title)
   }
   for (const all of [seen, titles])
     if (new Set(all.values()).size > 1) found.push([...all].map(([name, what]) => `${name} sees ${what}`).join(', '))
@@ -102,6 +104,18 @@ function mayMissTitle({ agedAt }: Past, items: readonly Item[]): boolean {
 }
 
 const expiries: ReadonlySet<string> = new Set(['expired', 'acknowledged'])
+
+/** Where a server has forgotten a title, its author tells it again: nobody does where no device of the author is there. 0009 */
+function isForsaken(
+  { forgotten, renames, phones }: Past,
+  conversation: string,
+  title: string | undefined,
+  roster: readonly string[],
+): boolean {
+  const named = renames.find((each) => each.conversation === conversation && each.title === title)
+  const isThere = phones.some((phone) => roster.includes(phone.id) && accountOf(phone) === named?.account)
+  return forgotten.length > 0 && named !== undefined && !isThere
+}
 
 function whatIsSeen({ generation, epoch, authenticator, roster, owners }: View): string {
   const people = owners.map((owner) => toBase64url(owner).slice(0, 6)).sort()

@@ -181,8 +181,11 @@ export const doings: readonly Doing[] = [
   { name: 'write to somebody',   often: 6, do: write },
   { name: 'make a group',        often: 1, do: makeGroup },
   { name: 'add or remove',       often: 7, do: addOrRemove },
-  { name: 'rename',              often: 2, do: inGroup((history, phone, { name, who }, step) =>
-    history.begin(`${step}: rename ${name}`, phone, () => phone.client.rename(who, `${name}-${step}`, { signal: never }))) },
+  { name: 'rename',              often: 2, do: inGroup((history, phone, { id, name, who }, step) => {
+    const title = `${name}-${step}`
+    history.renames.push({ conversation: toBase64url(id), title, account: toBase64url(phone.identity.account) })
+    history.begin(`${step}: rename ${name}`, phone, () => phone.client.rename(who, title, { signal: never }))
+  }) },
   { name: 'appoint',             often: 2, do: inGroup((history, phone, { name, who, members }, step) => {
     const owners = [...new Set([phone.person, ...members.filter(() => history.roll(2) === 0)])]
     history.begin(`${step}: owners of ${name} are ${owners}`, phone, () => phone.client.appoint(who, owners, { signal: never }))

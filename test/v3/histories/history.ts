@@ -3,7 +3,7 @@ import { ClientError, MemoryStore, register, systemRandom } from '@messageu/clie
 import { newWords } from '@messageu/e2ee'
 import { type ConversationId, fromBase64url, parseLink, RefusedError, toBase64url } from '@messageu/protocol/v3'
 import { doings, type Kind } from './doings.ts'
-import type { Departure, Forgotten, Said } from './past.ts'
+import type { Departure, Forgotten, Renaming, Said } from './past.ts'
 import { Phone } from './phone.ts'
 import { Town } from './town.ts'
 import { wrongs } from './wrongs.ts'
@@ -37,6 +37,7 @@ export class History {
   readonly titles = new Map<string, string>()
   readonly said: Said[] = []
   readonly departures: Departure[] = []
+  readonly renames: Renaming[] = []
   readonly forgotten: Forgotten[] = []
   /** What nobody should see, whatever happens. */
   readonly oddities: string[] = []

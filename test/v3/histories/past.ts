@@ -20,6 +20,13 @@ export interface Departure {
   readonly recorded: number
 }
 
+/** An account has given a group another title. */
+export interface Renaming {
+  readonly conversation: string
+  readonly title: string
+  readonly account: string
+}
+
 /** What the server has forgotten of the ledger, by going on from a copy. */
 export interface Forgotten {
   readonly from: number
@@ -33,6 +40,7 @@ export interface Past {
   readonly said: readonly Said[]
   readonly titles: ReadonlyMap<string, string>
   readonly departures: readonly Departure[]
+  readonly renames: readonly Renaming[]
   readonly forgotten: readonly Forgotten[]
   readonly agedAt: number
 }

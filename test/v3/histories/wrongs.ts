@@ -48,7 +48,7 @@ function wrongWith(past: Past, said: Said, phone: Phone, items: readonly Item[])
   if (count > 1) return [`${phone.name} has ${what} ${count} times (I2)`]
   const place = placeOf(past.town.ledger, said)
   if (place === undefined) return []
-  const standing = standingOf(past, said, place, phone)
+  const standing = hasMissedExpired(past, said, place, { phone, items }) ? 'may' : standingOf(past, said, place, phone)
   const course = (): string => `\n${courseOf(past, said.conversation)}`
   if (standing === 'must' && count === 0)
     return [
@@ -95,6 +95,32 @@ function standingOf(
   const own = phones.filter(({ person }) => person === phone.person)
   const wasAccountThere = own.some(({ id }) => commits.some(({ roster }) => roster.includes(id)))
   return wasAccountThere || said.by.person === phone.person ? 'may' : 'must-not'
+}
+
+/**
+ * Whoever was away for so long that a commit expired cannot open what follows it, rejoins, and asks for that: its own devices,
+ * then the others. CONVERSATIONS C 9, C 10. Who is not there in the end has nobody to ask.
+ */
+function hasMissedExpired(
+  { agedAt, phones, town: { ledger } }: Past,
+  { conversation }: Said,
+  { sequence, generation }: Place,
+  { phone, items }: { phone: Phone; items: readonly Item[] },
+): boolean {
+  const newest = ledger.inOrder(conversation, ledger.generationsOf(conversation).at(-1) ?? generation)
+  const last = newest.map(([, entry]) => entry).findLast((entry) => entry.kind === 'commit')
+  const hasOther = phones.some((each) => each !== phone && each.person === phone.person && !each.isDropped)
+  if (hasOther || last?.kind !== 'commit' || last.roster.includes(phone.id)) return false
+  return ledger
+    .inOrder(conversation, generation)
+    .some(
+      ([at, entry]) =>
+        entry.kind === 'commit' &&
+        entry.recorded <= agedAt &&
+        at < sequence &&
+        entry.roster.includes(phone.id) &&
+        items.every((item) => item.sequence !== at),
+    )
 }
 
 /** The server may not know of it any more, and may have taken it twice. */
