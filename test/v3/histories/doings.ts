@@ -183,7 +183,8 @@ export const doings: readonly Doing[] = [
   { name: 'add or remove',       often: 7, do: addOrRemove },
   { name: 'rename',              often: 2, do: inGroup((history, phone, { id, name, who }, step) => {
     const title = `${name}-${step}`
-    history.renames.push({ conversation: toBase64url(id), title, account: toBase64url(phone.identity.account) })
+    const [conversation, account] = [toBase64url(id), toBase64url(phone.identity.account)]
+    history.renames.push({ conversation, title, account })
     history.begin(`${step}: rename ${name}`, phone, () => phone.client.rename(who, title, { signal: never }))
   }) },
   { name: 'appoint',             often: 2, do: inGroup((history, phone, { name, who, members }, step) => {

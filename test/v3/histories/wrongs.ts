@@ -99,28 +99,29 @@ function standingOf(
 
 /**
  * Whoever was away for so long that a commit expired cannot open what follows it, rejoins, and asks for that: its own devices,
- * then the others. CONVERSATIONS C 9, C 10. Who is not there in the end has nobody to ask.
+ * then the authors. CONVERSATIONS C 9, C 10. Who is not there in the end has no author to ask, one whose device is gone does
+ * not have it, and none gives what was said before it was begun anew, because who was there then is not known any more.
  */
 function hasMissedExpired(
   { agedAt, phones, town: { ledger } }: Past,
-  { conversation }: Said,
+  { conversation, by }: Said,
   { sequence, generation }: Place,
   { phone, items }: { phone: Phone; items: readonly Item[] },
 ): boolean {
-  const newest = ledger.inOrder(conversation, ledger.generationsOf(conversation).at(-1) ?? generation)
-  const last = newest.map(([, entry]) => entry).findLast((entry) => entry.kind === 'commit')
-  const hasOther = phones.some((each) => each !== phone && each.person === phone.person && !each.isDropped)
-  if (hasOther || last?.kind !== 'commit' || last.roster.includes(phone.id)) return false
-  return ledger
-    .inOrder(conversation, generation)
-    .some(
-      ([at, entry]) =>
-        entry.kind === 'commit' &&
-        entry.recorded <= agedAt &&
-        at < sequence &&
-        entry.roster.includes(phone.id) &&
-        items.every((item) => item.sequence !== at),
-    )
+  const commits = ledger.inOrder(conversation, generation).filter(([, { kind }]) => kind === 'commit')
+  const last = commits.at(-1)?.[1]
+  const isNewest = ledger.generationsOf(conversation).at(-1) === generation
+  const hasAuthor = !by.isDropped && isNewest && last?.kind === 'commit' && last.roster.includes(phone.id)
+  const hasSibling = phones.some((each) => each !== phone && each.person === phone.person && !each.isDropped)
+  if (hasAuthor || hasSibling) return false
+  return commits.some(
+    ([at, entry]) =>
+      entry.kind === 'commit' &&
+      entry.recorded <= agedAt &&
+      at < sequence &&
+      entry.roster.includes(phone.id) &&
+      items.every((item) => item.sequence !== at),
+  )
 }
 
 /** The server may not know of it any more, and may have taken it twice. */
