@@ -171,6 +171,7 @@ export class Keeper implements Disposable {
     this.#planPackages(limits.packagesEveryMs)
     const isKept = await this.#succeeds(() => keepPackages(this.#desk, this.#wait))
     if (!isKept) this.#planPackages(limits.dutyRetryMs)
+    if (this.#desk.isCaughtUp()) await this.#succeeds(() => forgetOld(this.#desk))
   }
 
   #planPackages(afterMs: number): void {

@@ -105,6 +105,24 @@ describe('the key packages of a device', () => {
     assert.deepEqual(bob.heard, ['hello'])
   })
 
+  test('leave no private half behind once no Welcome can be for them, in a session that does not end', async () => {
+    await using world = await MessagingWorld.start()
+    const bob = await world.person('bob')
+    const kept = async (): Promise<readonly string[]> =>
+      (await bob.store.read('packages', { limit: 1_000 })).map(({ value }) => Buffer.from(value).toString('hex'))
+    const before = await kept()
+    for (let month = 0; month < 4; month++) {
+      world.clock.jump(29 * dayMs)
+      await world.pass(limits.packagesEveryMs)
+    }
+    const after = await kept()
+    assert.ok(after.length > 0)
+    assert.deepEqual(
+      after.filter((each) => before.includes(each)),
+      [],
+    )
+  })
+
   test('do not wait for what their device waits for in a conversation', async () => {
     await using world = await MessagingWorld.start()
     const [alice, bob] = await world.people('alice', 'bob')
