@@ -4,8 +4,10 @@ import type { Plugin } from 'rolldown'
 /** Libraries whose calls of `require` lie in the bundle, and what of Node they name at once and seldom use. */
 const libraries: Readonly<Record<string, readonly string[]>> = {
   commander: ['child_process'],
-  ws: ['https', 'tls', 'zlib'],
+  ws: ['http', 'https', 'tls', 'zlib'],
 }
+/** What `ws` asks for and does without: Node 24 has none of it, and a whole module would be loaded to say so. */
+const dispensable: Readonly<Record<string, readonly string[]>> = { http: ['websocketMask', 'websocketUnmask'] }
 const prefix = '\0builtin:'
 
 /**
@@ -21,7 +23,8 @@ export const builtinsByAsking: Plugin = {
     const name = id.slice(prefix.length)
     const asked = `globalThis.process.getBuiltinModule('node:${name}')`
     if (!Object.values(libraries).flat().includes(name)) return `module.exports = ${asked}`
-    return `module.exports = new Proxy({}, { get: (_, property) => ${asked}[property] })`
+    const without = JSON.stringify(dispensable[name] ?? [])
+    return `module.exports = new Proxy({}, { get: (_, each) => (${without}.includes(each) ? undefined : ${asked}[each]) })`
   },
   renderChunk(code) {
     const asking = code

@@ -14,23 +14,35 @@ export interface Piece {
 }
 
 /**
- * What the libraries load for suites that we do not use, and for Node before version 20. None of it is installed, and
- * an import that leads nowhere would stop whoever bundles the package once more.
+ * What the libraries load for suites that we do not use, for Node before version 20, and to mask faster. None of it is
+ * installed, and an import that leads nowhere would stop whoever bundles the package once more.
  */
-const absent: readonly string[] = ['@hpke/dhkem-x448', '@hpke/ml-kem', '@noble/post-quantum/ml-dsa.js', 'crypto']
+const absent = [
+  {
+    importers: 'ts-mls|@hpke|mlkem',
+    ids: ['@hpke/dhkem-x448', '@hpke/ml-kem', '@noble/post-quantum/ml-dsa.js', 'crypto'],
+  },
+  { importers: 'ws', ids: ['bufferutil'] },
+]
 const absentPrefix = '\0absent:'
 
 const withoutAbsent: Plugin = {
   name: 'without-absent',
-  resolveId: (id, importer = '') =>
-    absent.includes(id) && /\/node_modules\/(?:ts-mls|@hpke|mlkem)\//.test(importer.replaceAll('\\', '/'))
-      ? absentPrefix + id
-      : null,
+  resolveId: (id, importer = '') => (isAbsent(id, importer.replaceAll('\\', '/')) ? absentPrefix + id : null),
   load: (id) =>
     id.startsWith(absentPrefix)
       ? `throw new Error('${id.slice(absentPrefix.length)} is not part of this package')`
       : null,
 }
+
+function isAbsent(id: string, importer: string): boolean {
+  return absent.some(
+    ({ importers, ids }) => ids.includes(id) && new RegExp(`/node_modules/(?:${importers})/`).test(importer),
+  )
+}
+
+/** A module of theirs that nobody uses is left out, as with the packages that say so themselves. */
+const effectless = /[\\/]node_modules[\\/]ws[\\/]/
 
 /**
  * A package with the libraries that it is made of, written to `folder`; returns the licences of those. State that two
@@ -45,6 +57,7 @@ export async function bundlePiece(
     input: Object.fromEntries(entries.map((entry) => [entry, path.join(source, `${entry}.ts`)])),
     external: (id, importer) => outside.test(id) && !(platform === 'node' && isAskedFor(id, importer)),
     platform,
+    treeshake: { moduleSideEffects: [{ test: effectless, sideEffects: false }] },
     plugins: [withoutAbsent, ...(platform === 'node' ? [builtinsByAsking] : [])],
     onLog(_, log) {
       throw new Error(log.message)

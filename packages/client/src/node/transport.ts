@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { connect as connectPlain, isIP, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { authorityOf, type Hash, type Link, limits as protocol } from '@messageu/protocol/v3'
-import { isLoopback, type Security, socketUrl, usesTls } from '../addressing.ts'
+import type { Hash, Link } from '@messageu/protocol/v3'
+import { isLoopback, type Security, usesTls } from '../addressing.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { badAnswer, ClientError } from '../errors.ts'
-import { type Channel, type ChannelEvents, subprotocol, type Transport } from '../transport.ts'
+import { ClientError } from '../errors.ts'
+import type { Transport } from '../transport.ts'
 import { certificateHash, isIssuedBy } from './certificate.ts'
+import { upgrade } from './upgrade.ts'
 
 export interface NodeTransportOptions {
   readonly security?: Security
@@ -28,11 +29,12 @@ export function nodeTransport({
   return {
     async open(link, events, { signal }) {
       signal.throwIfAborted()
-      const { WebSocket } = await import('ws') // before there is a socket whose end somebody has to hear
+      const { framed } = await import('./framed.ts') // before there is a socket whose end somebody has to hear
       const { socket, certificate } = usesTls(link, security)
         ? await dialTls(link, { authorities, clock, signal })
         : await dialPlain(link, { mayLeave: security === 'plain', signal })
-      return upgrade(WebSocket, { link, security }, { socket, certificate, events, signal })
+      const rest = await upgrade(socket, link, signal)
+      return framed({ socket, rest, host: link.host, certificate }, events)
     },
   }
 }
@@ -109,66 +111,4 @@ async function established(
     const what = isTls ? `${host} does not speak TLS as it must` : `cannot connect to ${host}`
     throw new ClientError('unreachable', `${what}: ${why}`, { cause })
   }
-}
-
-async function upgrade(
-  WebSocket: typeof import('ws').WebSocket,
-  { link, security }: { link: Link; security: Security },
-  { socket, certificate, events, signal }: Dialled & { events: ChannelEvents; signal: AbortSignal },
-): Promise<Channel> {
-  const webSocket = new WebSocket(socketUrl(link, security), [subprotocol], {
-    createConnection: () => socket,
-    headers: { host: authorityOf(link) },
-    followRedirects: false,
-    perMessageDeflate: false,
-    maxPayload: protocol.frameBytesMax,
-    skipUTF8Validation: true,
-  })
-  const opened = Promise.withResolvers<Channel>()
-  let why = new ClientError('unreachable', `${link.host} does not open a session`)
-  let isOpen = false
-  const abort = (): void => {
-    opened.reject(signal.reason)
-    webSocket.terminate()
-  }
-  signal.addEventListener('abort', abort, { once: true })
-  webSocket.on('error', (cause: Error) => {
-    // `ws` checks the server's frames: what it does not take is against the protocol
-    const isOurs = 'code' in cause && typeof cause.code === 'string' && cause.code.startsWith('WS_ERR')
-    why = isOurs ? badAnswer(cause.message, cause) : lostBy(link.host, isOpen, cause)
-  })
-  webSocket.on('unexpected-response', (request, response) => {
-    const retryAfterMs = 1000 * Number(/^\d{1,5}$/.exec(response.headers['retry-after'] ?? '')?.[0] ?? 0)
-    why = new ClientError('unreachable', `${link.host} answers with status ${response.statusCode}`, { retryAfterMs })
-    opened.reject(why)
-    request.destroy()
-  })
-  webSocket.on('message', (data: Buffer, isBinary: boolean) => {
-    if (isBinary) return events.message(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-    why = badAnswer('a message of text')
-    webSocket.terminate()
-  })
-  webSocket.on('close', () => {
-    opened.reject(why)
-    if (isOpen) events.closed(why)
-  })
-  webSocket.on('open', () => {
-    isOpen = true
-    why = new ClientError('lost', `the connection to ${link.host} has ended`)
-    opened.resolve({
-      certificate,
-      send: (message) => webSocket.send(message),
-      close: () => webSocket.terminate(),
-    })
-  })
-  try {
-    return await opened.promise
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
-}
-
-function lostBy(host: string, wasOpen: boolean, cause: Error): ClientError {
-  if (wasOpen) return new ClientError('lost', `the connection to ${host} broke: ${cause.message}`, { cause })
-  return new ClientError('unreachable', `cannot open a session at ${host}: ${cause.message}`, { cause })
 }

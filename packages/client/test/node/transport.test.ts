@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import dns from 'node:dns'
 import { once } from 'node:events'
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http'
@@ -11,20 +11,14 @@ import type { SecureVersion } from 'node:tls'
 import { decode } from '@messageu/protocol'
 import { type Link, PublicKey } from '@messageu/protocol/v3'
 import { type WebSocket, WebSocketServer } from 'ws'
-import type { ClientError } from '../../src/errors.ts'
 import { type NodeTransportOptions, nodeTransport } from '../../src/node/transport.ts'
 import { type ChannelEvents, socketPath, subprotocol, type Transport } from '../../src/transport.ts'
 import { browserTransport } from '../../src/websocket.ts'
+import { hearing, linkTo, server } from './channel-ends.ts'
 import { authority, type Issued, issue } from './issue.ts'
 
 const never = new AbortController().signal
-const server = generateKeyPairSync('ed25519')
 const stranger = generateKeyPairSync('ed25519')
-
-function linkTo(port: number, key: KeyObject = server.publicKey, host = '127.0.0.1'): Link {
-  const spki = key.export({ type: 'spki', format: 'der' })
-  return { host, port, serverKey: decode(PublicKey, spki.subarray(-32)), invite: undefined }
-}
 
 interface Listening extends AsyncDisposable {
   readonly port: number
@@ -83,12 +77,6 @@ const elsewhere = Object.values(networkInterfaces())
   .find(({ family, internal }) => family === 4 && !internal)
 
 type Found = (error: null, addresses: readonly unknown[]) => void
-
-function hearing(): ChannelEvents & { messages: Uint8Array[]; readonly end: Promise<ClientError> } {
-  const messages: Uint8Array[] = []
-  const { promise, resolve } = Promise.withResolvers<ClientError>()
-  return { messages, message: (message) => void messages.push(message), closed: resolve, end: promise }
-}
 
 const open = (link: Link, options: NodeTransportOptions = {}, events: ChannelEvents = hearing(), signal = never) =>
   nodeTransport(options).open(link, events, { signal })
