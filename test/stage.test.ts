@@ -71,6 +71,24 @@ describe('what is published', () => {
     assert.deepEqual(await server.end(), { code: 0, signal: null })
   })
 
+  test('a command that asks a server does so without what Node has for HTTP', async () => {
+    const [hook, loaded] = [folder.of('loaded.cjs'), folder.of('loaded.txt')]
+    const written = `writeFileSync(${JSON.stringify(loaded)}, process.moduleLoadList.join('\\n'))`
+    writeFileSync(hook, `process.on('exit', () => require('node:fs').${written})`)
+    await using server = await ServerProcess.start({ program, folder: folder.of('asked') })
+    const environment = { MESSAGEU_DATA_DIR: folder.of('asking'), MESSAGEU_SERVER: server.link }
+    const hooked = { ...environment, NODE_OPTIONS: `--require ${JSON.stringify(hook)}` }
+    const registered = await run(['register', 'alice', '--json'], { program, environment: hooked })
+    assert.equal(registered.exit.code, 0, registered.err)
+    const modules = readFileSync(loaded, 'utf8').split('\n')
+    assert.ok(modules.includes('NativeModule net'))
+    assert.deepEqual(
+      modules.filter((each) => /^NativeModule (?:_?http|zlib)/.test(each)),
+      [],
+    )
+    assert.deepEqual(await server.end(), { code: 0, signal: null })
+  })
+
   test('the engine in it is the corrected one: the ninth device joins and reads', async () => {
     assert.equal((await node(['test/staged/user.ts'], installed)).stdout, '9 all nine are here\n')
     assert.deepEqual(await readdir(path.join(installed, 'node_modules/@messageu')), [
