@@ -122,7 +122,7 @@ export class Household implements AsyncDisposable {
   }
 }
 
-export interface ResidentOptions extends Partial<Pick<ClientOptions, 'patience' | 'repairMs' | 'tends'>> {
+export interface ResidentOptions extends Partial<Pick<ClientOptions, 'repairMs' | 'tends'>> {
   readonly profile: string
   readonly words: RecoveryWords
   readonly transport?: Transport

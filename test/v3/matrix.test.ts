@@ -67,7 +67,7 @@ const requests: Requests = {
 const expected: Readonly<Record<OperationName, readonly [noProof: string, otherUser: string, exMember: string]>> = {
   prove:            ['unproved',      'not-permitted', 'not-permitted'],
   register:         ['not-permitted', 'not-permitted', 'not-permitted'],
-  recover:          ['not-permitted', 'not-permitted', 'not-permitted'],
+  recover:          ['bad-list',      'bad-list',      'bad-list'],
   'read-list':      ['done',          'done',          'done'],
   append:           ['unproved',      'not-permitted', 'not-permitted'],
   find:             ['unproved',      'done',          'done'],

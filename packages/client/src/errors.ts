@@ -7,7 +7,6 @@ const advice = {
   lost:                 'try again: what was accepted is not done twice',
   superseded:           'another program runs with this profile: end one of them',
   delisted:             'link this device again, or recover the account with its words',
-  forgotten:            'open another of your devices: it tells the server of this one again; without one, recover the account',
   clone:                'do not use this copy of the profile: link a new device instead',
   'not-registered':     'register first, or name the profile that is',
   'already-registered': 'use this profile as it is, or choose another one',

@@ -1,6 +1,5 @@
 import { verifyList } from '@messageu/e2ee'
-import { decode } from '@messageu/protocol'
-import { type Link, ListEntry, ListEntryBody, type RefusedError } from '@messageu/protocol/v3'
+import type { Link, RefusedError } from '@messageu/protocol/v3'
 import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
 import type { World } from './connection.ts'
@@ -19,9 +18,9 @@ interface Unknown {
 }
 
 /**
- * What it means that the server does not know this device: nothing but `why`, or `forgotten`, if its list of the account is
- * the beginning of the one that is known here, which has the device. What the words have signed is given back without a
- * session; the rest only by another device, which the server still knows. `listed` if one has just done so.
+ * What it means that the server does not know this device: nothing but `why`, unless its list of the account is the beginning
+ * of the one that is known here, which has the device: what it has forgotten is given back, and the proof tried again (`lost`).
+ * `listed` if another device has just done so.
  */
 export async function whyUnknown(
   { identity, store, world, signal }: Unknown,
@@ -36,12 +35,8 @@ export async function whyUnknown(
   using wire = await openWire({ link, world, signal })
   const lost = await entriesLost(wire, account, { entries: seen.entries, signal })
   if (lost.length === 0) return (await isListed(wire, { identity, store, world, signal })) ? 'listed' : why
-  const byManager = lost.findIndex((entry) => signerOf(entry) === 'manager')
-  const byWords = byManager < 0 ? lost : lost.slice(0, byManager)
-  const isWanted = await appendAll(wire, 'recover', { account, entries: byWords, signal })
-  if (isWanted && byWords.length === lost.length)
-    return new ClientError('lost', 'the server has been told of this device again')
-  return new ClientError('forgotten', 'the server goes on from a copy that does not know this device', { cause: why })
+  const isTaken = await appendAll(wire, 'recover', { account, entries: lost, signal })
+  return isTaken ? new ClientError('lost', 'the server has been told of this device again') : why
 }
 
 async function isListed(asker: Asker, { identity, store, world: { clock }, signal }: Unknown): Promise<boolean> {
@@ -54,8 +49,4 @@ async function isListed(asker: Asker, { identity, store, world: { clock }, signa
     if (error instanceof ClientError && (error.reason === 'older-list' || error.reason === 'forked-list')) return false
     throw error
   }
-}
-
-function signerOf(entry: Uint8Array): ListEntryBody['signer'] {
-  return decode(ListEntryBody, decode(ListEntry, entry).body).signer
 }

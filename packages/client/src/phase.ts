@@ -65,7 +65,7 @@ export function backoffMs(failures: number, why: Error, chance: number): number 
 }
 
 /** What another attempt may change. */
-const passing: readonly ClientReason[] = ['unreachable', 'lost', 'bad-answer', 'forgotten']
+const passing: readonly ClientReason[] = ['unreachable', 'lost', 'bad-answer']
 
 /**
  * Whether trying again is no use, or not ours to decide. A server that was the right one before may have a stranger in

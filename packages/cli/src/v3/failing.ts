@@ -13,7 +13,6 @@ const ownCodes: Readonly<Record<ClientReason, FailureCode>> = {
   lost:                 'cut-off',
   superseded:           'superseded',
   delisted:             'delisted',
-  forgotten:            'delisted',
   clone:                'clone',
   'not-registered':     'not-registered',
   'already-registered': 'already-registered',
@@ -48,8 +47,6 @@ const commands: Readonly<Partial<Record<ClientReason, string>>> = {
   unseen: 'messageu listen --once shows who is there',
   'not-accepted': 'messageu requests accept NAME (or refuse, or block)',
   'unknown-conversation': 'messageu conversations',
-  forgotten:
-    'messageu listen --once on another of your devices, then this one works again; without one: messageu recover, in another profile',
   'other-account':
     'compare safety numbers (messageu verify NAME); if it is the same on both sides messageu alarms accept NAME, else messageu alarms keep NAME',
 }

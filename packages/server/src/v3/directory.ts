@@ -17,7 +17,7 @@ import { Calendar } from './calendar.ts'
 import { ClaimQuota } from './claimquota.ts'
 import type { DirectoryParts } from './directoryparts.ts'
 import { Invites } from './invites.ts'
-import { append, entriesAfter, type Signer } from './lists.ts'
+import { append, entriesAfter } from './lists.ts'
 import { Names } from './names.ts'
 import { KeyPackageStock, type PackageCount, turnOfPackages } from './packages.ts'
 import { isPresent } from './person.ts'
@@ -91,9 +91,9 @@ export class ArchiveDirectory implements Directory {
     return register(this.#parts, registration, also)
   }
 
-  async append(account: Account, entry: Uint8Array, signer: Signer): Promise<void> {
+  async append(account: Account, entry: Uint8Array): Promise<void> {
     const known = this.#parts.accounts.known(account)
-    const { isNew, delisted } = await append(this.#parts, known, entry, signer)
+    const { isNew, delisted } = await append(this.#parts, known, entry)
     if (isNew) this.#changed(known, delisted)
   }
 

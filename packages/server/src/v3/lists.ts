@@ -27,9 +27,6 @@ import { turnOfPackages } from './packages.ts'
 import type { Account } from './services.ts'
 import { mustHoldAll, sha256 } from './signatures.ts'
 
-/** Who may have signed an entry that comes in. */
-export type Signer = 'account' | 'manager-or-account'
-
 /**
  * Continues a device list by compare-and-swap; resolves with the devices that came off it. An entry that stands on the
  * list already changes nothing. Protocol 3 §5.3.
@@ -38,11 +35,8 @@ export async function append(
   parts: DirectoryParts,
   account: KnownAccount,
   entry: Uint8Array,
-  signer: Signer,
 ): Promise<{ isNew: boolean; delisted: readonly KnownDevice[] }> {
   const body = decode(ListEntryBody, decode(ListEntry, entry).body)
-  if (signer === 'account' && body.signer !== 'account')
-    throw new RefusedError('not-permitted', 'without a session only the account key signs')
   const added = deviceIn(body.change)
   const turns = [turnOfAccount(account.id), turnOfPackages(account)]
   if (added !== undefined) turns.push(turnOfDevice(added))

@@ -65,8 +65,8 @@ export interface Directory {
     registration: Registration,
     also: (account: Account, device: Device) => readonly ObjectChange[],
   ): Promise<Registered>
-  /** Continues an account's list by compare-and-swap; `signer` says who may have signed. */
-  append(account: Account, entry: Uint8Array, signer: 'account' | 'manager-or-account'): Promise<void>
+  /** Continues an account's list by compare-and-swap. */
+  append(account: Account, entry: Uint8Array): Promise<void>
   entries(account: Account, after: number, limit: number): Promise<readonly Uint8Array[]>
 
   publish(device: Device, packages: readonly KeyPackage[]): Promise<{ singleUse: number; hasLastResort: boolean }>

@@ -15,7 +15,7 @@ for (const kind of kinds)
       await using world = await startDirectory(kind)
       const { person, account } = await world.register('alice')
       const certificate = person.newDevice()
-      await world.directory.append(account, person.adding(certificate), 'manager-or-account')
+      await world.directory.append(account, person.adding(certificate))
       assert.equal(account.devices.length, 2)
       assert.deepEqual(account.list.hash, person.hash)
       const before = await world.directory.device(certificate.device)
@@ -34,7 +34,7 @@ for (const kind of kinds)
       const drafts = Array.from({ length: 20 }, () =>
         person.draft({ kind: 'add', body: { device: person.newDevice() } }),
       )
-      const attempts = drafts.map((entry) => world.directory.append(account, entry, 'manager-or-account'))
+      const attempts = drafts.map((entry) => world.directory.append(account, entry))
       const outcome = await Promise.allSettled(attempts)
       const errors = outcome.filter((each) => each.status === 'rejected').map(({ reason }) => reason as unknown)
       assert.equal(errors.length, 19)
@@ -80,8 +80,8 @@ for (const kind of kinds)
       await using world = await startDirectory(kind)
       const { person, account } = await world.register('alice')
       const other = person.draft({ kind: 'add', body: { device: person.newDevice() } })
-      await world.directory.append(account, person.adding(), 'manager-or-account')
-      assert.equal(await reasonOf(world.directory.append(account, other, 'manager-or-account')), 'stale-list')
+      await world.directory.append(account, person.adding())
+      assert.equal(await reasonOf(world.directory.append(account, other)), 'stale-list')
     })
 
     test('C01: a list grows by its own keys only', async () => {
@@ -98,7 +98,7 @@ for (const kind of kinds)
       }
       const { steps } = world.archive
       for (const [what, entry] of Object.entries(wrong))
-        assert.equal(await reasonOf(world.directory.append(account, entry, 'manager-or-account')), 'bad-list', what)
+        assert.equal(await reasonOf(world.directory.append(account, entry)), 'bad-list', what)
       assert.equal(world.archive.steps, steps)
       assert.equal(account.list.version, 1)
     })
@@ -111,11 +111,11 @@ for (const kind of kinds)
       for (let i = 0; i < 100; i++) {
         const at = Math.floor((i * good.length) / 100)
         const bytes = i % 2 === 0 ? random(1 + i * 7) : good.map((byte, place) => (place === at ? byte ^ 0x10 : byte))
-        const reason = await reasonOf(world.directory.append(account, bytes, 'manager-or-account'))
+        const reason = await reasonOf(world.directory.append(account, bytes))
         assert.match(reason, /^(malformed|bad-list|stale-list)$/)
       }
       assert.equal(world.archive.steps, steps)
-      await world.directory.append(account, good, 'manager-or-account')
+      await world.directory.append(account, good)
     })
 
     test('C01: a session appends to the list of its own account only', async () => {
@@ -133,9 +133,6 @@ for (const kind of kinds)
       const { managerKey } = person
       const ask = (entry: Uint8Array) =>
         Promise.resolve(recover(world.services(), remote, { account: person.id, entry }))
-      const byManager = person.draft({ kind: 'add', body: { device: person.newDevice() } })
-      assert.equal(await reasonOf(ask(byManager)), 'not-permitted')
-
       const certificate = person.newDevice()
       assert.deepEqual(await ask(person.recovery(certificate)), { version: 2, hash: person.hash })
       assert.deepEqual(world.told, [{ account, delisted: [device] }])
@@ -145,13 +142,25 @@ for (const kind of kinds)
       const byOldManager = person.draft({ kind: 'add', body: { device: person.newDevice() } }, 'manager', {
         key: managerKey,
       })
-      assert.equal(await reasonOf(world.directory.append(account, byOldManager, 'manager-or-account')), 'bad-list')
+      assert.equal(await reasonOf(world.directory.append(account, byOldManager)), 'bad-list')
+    })
+
+    test('U05: without a session whoever has an entry brings it, by whichever key of the account it is signed', async () => {
+      await using world = await startDirectory(kind)
+      const { person, account } = await world.register('alice')
+      const ask = (entry: Uint8Array) =>
+        Promise.resolve(recover(world.services(), remote, { account: person.id, entry }))
+      const added = { kind: 'add', body: { device: person.newDevice() } } as const
+      assert.equal(await reasonOf(ask(person.draft(added, 'manager', { key: newKey() }))), 'bad-list')
+      assert.equal(account.devices.length, 1)
+      assert.deepEqual(await ask(person.adding()), { version: 2, hash: person.hash })
+      assert.equal(account.devices.length, 2)
     })
 
     test('a device that was delisted is known as that, also after a restart', async () => {
       await using world = await startDirectory(kind)
       const { person, account, device } = await world.register('alice')
-      await world.directory.append(account, person.recovery(person.newDevice()), 'account')
+      await world.directory.append(account, person.recovery(person.newDevice()))
       assert.equal(await world.directory.device(device.id), device)
       await world.restart()
       const former = await world.directory.device(device.id)
@@ -175,14 +184,12 @@ for (const kind of kinds)
       const { person: alice, account } = await world.register('alice')
       const { device } = await world.register('bob')
       const taken = alice.draft({ kind: 'add', body: { device: alice.newDevice(device.id) } })
-      assert.equal(await reasonOf(world.directory.append(account, taken, 'manager-or-account')), 'bad-list')
+      assert.equal(await reasonOf(world.directory.append(account, taken)), 'bad-list')
 
       const id = newDeviceId()
       const rivals = await Promise.all(Array.from({ length: 10 }, (_, i) => world.register(nameOf(i))))
       const won = await outcomes(
-        rivals.map((rival) =>
-          world.directory.append(rival.account, rival.person.adding(rival.person.newDevice(id)), 'manager-or-account'),
-        ),
+        rivals.map((rival) => world.directory.append(rival.account, rival.person.adding(rival.person.newDevice(id)))),
       )
       assert.deepEqual(won, { 'not refused': 1, 'bad-list': 9 })
     })
@@ -194,10 +201,10 @@ for (const kind of kinds)
       const before = account.list
       const entry = person.recovery(person.newDevice())
       world.archive.failNext()
-      assert.equal(await reasonOf(world.directory.append(account, entry, 'account')), 'storage-full')
+      assert.equal(await reasonOf(world.directory.append(account, entry)), 'storage-full')
       assert.deepEqual([account.list, device.isListed, world.told], [before, true, []])
       assert.equal((await world.directory.countPackages(device)).singleUse, 1)
-      await world.directory.append(account, entry, 'account')
+      await world.directory.append(account, entry)
       assert.deepEqual([account.list.version, device.isListed, world.told.length], [2, false, 1])
     })
 
@@ -206,7 +213,7 @@ for (const kind of kinds)
       const { person, account, device } = await world.register('alice')
       const { steps } = world.archive
       const disk = world.archive.hold()
-      const appended = world.directory.append(account, person.recovery(person.newDevice()), 'account')
+      const appended = world.directory.append(account, person.recovery(person.newDevice()))
       while (world.archive.steps === steps) await new Promise(setImmediate)
       assert.deepEqual([account.list.version, device.isListed, world.told], [1, true, []])
       disk[Symbol.dispose]()
@@ -220,7 +227,7 @@ for (const kind of kinds)
       await world.directory.publish(device, [...newPackages(40), ...newPackages(1, { isLastResort: true })])
       const claimer = await world.register('bob')
       await world.directory.claim(claimer.account, account, false)
-      await world.directory.append(account, person.recovery(person.newDevice()), 'account')
+      await world.directory.append(account, person.recovery(person.newDevice()))
       assert.deepEqual(await world.directory.claim(claimer.account, account, false), [])
       assert.deepEqual(await world.directory.countPackages(device), { singleUse: 0, hasLastResort: false })
       assert.equal(await reasonOf(world.directory.publish(device, newPackages(1))), 'not-permitted')
@@ -230,7 +237,7 @@ for (const kind of kinds)
     test('an account that ends keeps its name taken, is not found, and takes no further entry', async () => {
       await using world = await startDirectory(kind)
       const { person, account, device } = await world.register('alice')
-      await world.directory.append(account, person.next({ kind: 'close', body: undefined }, 'account'), 'account')
+      await world.directory.append(account, person.next({ kind: 'close', body: undefined }, 'account'))
       assert.deepEqual(world.told, [{ account, delisted: [device] }])
       for (const restart of [false, true]) {
         if (restart) await world.restart()
@@ -241,7 +248,7 @@ for (const kind of kinds)
         assert.ok(ended)
         assert.deepEqual([ended.list.isClosed, ended.devices], [true, []])
         const more = person.draft({ kind: 'add', body: { device: person.newDevice() } }, 'account')
-        assert.equal(await reasonOf(world.directory.append(ended, more, 'manager-or-account')), 'bad-list')
+        assert.equal(await reasonOf(world.directory.append(ended, more)), 'bad-list')
       }
     })
 
@@ -252,7 +259,7 @@ for (const kind of kinds)
       for (let version = 2; version <= 120; version++) {
         const key = newKey()
         entries.push(person.next({ kind: 'manager', body: { managerKey: key.publicKey } }, 'account'))
-        await world.directory.append(account, entries[version - 1] ?? assert.fail(), 'account')
+        await world.directory.append(account, entries[version - 1] ?? assert.fail())
       }
       const page = (after: number) => readList(world.services(), remote, { account: person.id, after })
       assert.deepEqual(await page(0), { version: 120, entries: entries.slice(0, 100) })
@@ -266,7 +273,7 @@ for (const kind of kinds)
     test('a page never holds more entries than the version beside it says', async () => {
       await using world = await startDirectory(kind)
       const { person, account } = await world.register('alice')
-      const appending = world.directory.append(account, person.adding(), 'manager-or-account')
+      const appending = world.directory.append(account, person.adding())
       for (let look = 0; look < 50; look++) {
         const { version, entries } = await readList(world.services(), remote, { account: person.id, after: 0 })
         assert.equal(entries.length, version)

@@ -83,7 +83,7 @@ suite('the rate of registrations', () => {
     const flood = people.map(async (each) => ask(world.services(), { remote: address(1) }, each.registration()))
     assert.deepEqual(await outcomes(flood), { 'not refused': perSource.burst, limited: 40 - perSource.burst })
     assert.equal(world.archive.steps, steps + perSource.burst)
-    await world.directory.append(account, person.adding(), 'manager-or-account')
+    await world.directory.append(account, person.adding())
   })
 
   test('a registration is answered with what the first one made', async () => {

@@ -100,7 +100,7 @@ for (const kind of kinds)
       const { person, account } = await world.register('alice', invite)
       const again = () => world.directory.register(person.registration(invite), () => assert.fail('nothing is made'))
       assert.deepEqual(await again(), { account, isNew: false })
-      await world.directory.append(account, person.adding(), 'manager-or-account')
+      await world.directory.append(account, person.adding())
       world.policy.registration = 'closed'
       await world.restart()
       const after = await again()

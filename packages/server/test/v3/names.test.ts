@@ -68,7 +68,7 @@ for (const kind of kinds)
       const { device } = await world.register('pmm me')
       const ended = await world.register('pa ended')
       const close = ended.person.next({ kind: 'close', body: undefined }, 'account')
-      await world.directory.append(ended.account, close, 'account')
+      await world.directory.append(ended.account, close)
       const disabled = others.filter((_, i) => i < 150 && i % 50 !== 0)
       await Promise.all(disabled.map((account) => world.directory.set(account, { isDisabled: true })))
       await world.restart()
@@ -133,7 +133,7 @@ for (const kind of kinds)
       const { person, account } = await world.register('alice')
       await Promise.all([
         world.directory.set(account, { quotaBytes: 5 }),
-        world.directory.append(account, person.adding(), 'manager-or-account'),
+        world.directory.append(account, person.adding()),
         world.directory.set(account, { isDisabled: true }),
       ])
       await world.restart()

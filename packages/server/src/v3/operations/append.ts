@@ -6,6 +6,6 @@ import type { Handler } from '../services.ts'
 export const append: Handler<'append'> = async ({ directory }, { device }, { account, entry }) => {
   if (Buffer.compare(account, device.account.id) !== 0)
     throw new RefusedError('not-permitted', 'the list belongs to another account')
-  await directory.append(device.account, entry, 'manager-or-account')
+  await directory.append(device.account, entry)
   return appended(entry)
 }

@@ -6,6 +6,6 @@ import type { Handler } from '../services.ts'
 export const recover: Handler<'recover'> = async ({ directory }, _, { account: id, entry }) => {
   const account = await directory.account(id)
   if (account === undefined) throw new RefusedError('not-permitted', 'no such account')
-  await directory.append(account, entry, 'account')
+  await directory.append(account, entry)
   return appended(entry)
 }
