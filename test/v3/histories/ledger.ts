@@ -14,19 +14,28 @@ import {
 
 /** Something that the server accepted, as it went over the wire. */
 export type Entry =
-  | {
-      readonly kind: 'commit'
-      readonly epoch: number
-      readonly roster: readonly string[]
-      readonly by: string
-      readonly recorded: number
-    }
+  | Commit
   | { readonly kind: 'send'; readonly epoch: number; readonly by: string; readonly recorded: number }
+
+export interface Commit extends Committed {
+  readonly kind: 'commit'
+  readonly epoch: number
+  readonly by: string
+  readonly recorded: number
+  /** The devices that it was delivered to. */
+  readonly readers: Set<string>
+}
+
+interface Committed {
+  readonly roster: readonly string[]
+  /** Of its bytes: an epoch has one branch for each. */
+  readonly digest: string
+}
 
 interface Sealed {
   readonly epoch: number
   readonly by: string
-  readonly roster?: readonly string[]
+  readonly committed?: Committed
 }
 
 /**
@@ -35,6 +44,7 @@ interface Sealed {
  */
 export class Ledger {
   readonly #entries = new Map<string, Map<number, Entry>>()
+  readonly #forgotten = new Map<string, Commit[]>()
   readonly #sealed = new Map<string, Sealed>()
   readonly #leavers = new Map<string, Map<string, number>>()
   #recorded = 0
@@ -66,8 +76,17 @@ export class Ledger {
 
   /** The server has forgotten what it was told since then. */
   forgetSince(recorded: number): void {
-    for (const entries of this.#entries.values())
-      for (const [sequence, entry] of entries) if (entry.recorded > recorded) entries.delete(sequence)
+    for (const [key, entries] of this.#entries)
+      for (const [sequence, entry] of entries) {
+        if (entry.recorded <= recorded) continue
+        entries.delete(sequence)
+        if (entry.kind === 'commit') this.#forgotten.set(key, [...(this.#forgotten.get(key) ?? []), entry])
+      }
+  }
+
+  /** What the server has accepted, and gone on without. */
+  forgottenCommits(conversation: string, generation: number): readonly Commit[] {
+    return this.#forgotten.get(`${conversation}/${generation}`) ?? []
   }
 
   tap(transport: Transport, device: DeviceId): Transport {
@@ -86,7 +105,7 @@ export class Ledger {
                 if (left !== undefined)
                   this.#leavers.set(left, new Map([...this.leaversOf(left), [by, this.#recorded]]))
                 if (sealed !== undefined) this.#note(sealed, decode(Accepted, frame.body).sequence)
-                if (frame.code === events.deliver.code) this.#delivered(frame.body)
+                if (frame.code === events.deliver.code) this.#delivered(frame.body, by)
               }
               heard.message(message)
             },
@@ -107,7 +126,7 @@ export class Ledger {
               const read = isSend ? decode(operations.send.request, body) : decode(operations.commit.request, body)
               const { generation, epoch } = read
               const conversation = toBase64url(read.conversation)
-              const sealed = { epoch, by, ...('roster' in read ? { roster: read.roster.map(toBase64url) } : {}) }
+              const sealed = { epoch, by, ...('roster' in read ? { committed: committedOf(read) } : {}) }
               asked.set(request, { ...sealed, conversation, generation })
               if ('sealed' in read) this.#sealed.set(digestOf(read.sealed), sealed)
             }
@@ -119,12 +138,15 @@ export class Ledger {
     }
   }
 
-  #delivered(body: Uint8Array): void {
+  #delivered(body: Uint8Array, reader: string): void {
     const { conversation, generation, sequence, kind, sealed } = decode(events.deliver.body, body)
     const place = { conversation: toBase64url(conversation), generation }
     if (kind === 'commit') {
-      const { epoch, roster, sender } = decode(DeliveredCommit, sealed)
-      this.#note({ ...place, epoch, by: toBase64url(sender), roster: roster.map(toBase64url) }, sequence)
+      const delivered = decode(DeliveredCommit, sealed)
+      const { epoch, sender } = delivered
+      this.#note({ ...place, epoch, by: toBase64url(sender), committed: committedOf(delivered) }, sequence)
+      const entry = this.of(place.conversation, generation).get(sequence)
+      if (entry?.kind === 'commit') entry.readers.add(reader)
     } else if (kind === 'application') {
       const known = this.#sealed.get(digestOf(sealed))
       if (known !== undefined) this.#note({ ...place, ...known }, sequence)
@@ -132,7 +154,7 @@ export class Ledger {
   }
 
   #note(
-    { conversation, generation, epoch, by, roster }: Sealed & { conversation: string; generation: number },
+    { conversation, generation, epoch, by, committed }: Sealed & { conversation: string; generation: number },
     sequence: number,
   ): void {
     const key = `${conversation}/${generation}`
@@ -143,9 +165,15 @@ export class Ledger {
     const recorded = this.#recorded
     entries.set(
       sequence,
-      roster === undefined ? { kind: 'send', epoch, by, recorded } : { kind: 'commit', epoch, by, roster, recorded },
+      committed === undefined
+        ? { kind: 'send', epoch, by, recorded }
+        : { kind: 'commit', epoch, by, recorded, readers: new Set(), ...committed },
     )
   }
+}
+
+function committedOf({ commit, roster }: Pick<DeliveredCommit, 'commit' | 'roster'>): Committed {
+  return { roster: roster.map(toBase64url), digest: digestOf(commit) }
 }
 
 function digestOf(bytes: Uint8Array): string {

@@ -3,6 +3,7 @@ import { toBase64url } from '@messageu/protocol/v3'
 import { disagreements } from './disagreements.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import { leftovers, pendingOf } from './leftovers.ts'
+import { isOutOfReach, type Place } from './out-of-reach.ts'
 import { courseOf, hasLeft, type Past, type Said } from './past.ts'
 import type { Phone } from './phone.ts'
 
@@ -48,7 +49,7 @@ function wrongWith(past: Past, said: Said, phone: Phone, items: readonly Item[])
   if (count > 1) return [`${phone.name} has ${what} ${count} times (I2)`]
   const place = placeOf(past.town.ledger, said)
   if (place === undefined) return []
-  const standing = hasMissedExpired(past, said, place, { phone, items }) ? 'may' : standingOf(past, said, place, phone)
+  const standing = isOutOfReach(past, said, place, { phone, items }) ? 'may' : standingOf(past, said, place, phone)
   const course = (): string => `\n${courseOf(past, said.conversation)}`
   if (standing === 'must' && count === 0)
     return [
@@ -56,12 +57,6 @@ function wrongWith(past: Past, said: Said, phone: Phone, items: readonly Item[])
     ]
   const isForOthers = standing === 'must-not' && count > 0
   return isForOthers ? [`${phone.name} has ${what}, which was for others${course()}`] : []
-}
-
-interface Place {
-  readonly sequence: number
-  readonly generation: number
-  readonly entry: Entry
 }
 
 function placeOf(ledger: Ledger, { conversation, sequence, by, acceptedAt }: Said): Place | undefined {
@@ -95,33 +90,6 @@ function standingOf(
   const own = phones.filter(({ person }) => person === phone.person)
   const wasAccountThere = own.some(({ id }) => commits.some(({ roster }) => roster.includes(id)))
   return wasAccountThere || said.by.person === phone.person ? 'may' : 'must-not'
-}
-
-/**
- * Whoever was away for so long that a commit expired cannot open what follows it, rejoins, and asks for that: its own devices,
- * then the authors. CONVERSATIONS C 9, C 10. Who is not there in the end has no author to ask, one whose device is gone does
- * not have it, and none gives what was said before it was begun anew, because who was there then is not known any more.
- */
-function hasMissedExpired(
-  { agedAt, phones, town: { ledger } }: Past,
-  { conversation, by }: Said,
-  { sequence, generation }: Place,
-  { phone, items }: { phone: Phone; items: readonly Item[] },
-): boolean {
-  const commits = ledger.inOrder(conversation, generation).filter(([, { kind }]) => kind === 'commit')
-  const last = commits.at(-1)?.[1]
-  const isNewest = ledger.generationsOf(conversation).at(-1) === generation
-  const hasAuthor = !by.isDropped && isNewest && last?.kind === 'commit' && last.roster.includes(phone.id)
-  const hasSibling = phones.some((each) => each !== phone && each.person === phone.person && !each.isDropped)
-  if (hasAuthor || hasSibling) return false
-  return commits.some(
-    ([at, entry]) =>
-      entry.kind === 'commit' &&
-      entry.recorded <= agedAt &&
-      at < sequence &&
-      entry.roster.includes(phone.id) &&
-      items.every((item) => item.sequence !== at),
-  )
 }
 
 /** The server may not know of it any more, and may have taken it twice. */
