@@ -9,6 +9,7 @@ import { countedAnew } from './counts.ts'
 import { isInside, missing, without } from './gaps.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { takeMessage } from './messages-in.ts'
+import { noteForgottenPackages } from './packages.ts'
 import { type ConversationRow, conversationRow, doubted } from './rows.ts'
 import { noteForgottenVerdicts } from './verdicts.ts'
 import { takeWelcome } from './welcomes-in.ts'
@@ -30,6 +31,7 @@ export function receiverOf(tools: Tools): Receiver {
       const work = new Work(rows, tools)
       for await (const { row } of rowsOf(work.store, conversationRow)) countAnew(work, row, opened)
       await noteForgottenVerdicts(work, opened)
+      await noteForgottenPackages(work)
       await work.tell({ kind: 'restored', body: undefined })
       return work.store.changes
     },

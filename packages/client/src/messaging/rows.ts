@@ -370,6 +370,7 @@ export const packageRow = {
   table: 'packages',
   codec: struct({
     isLastResort: bool,
+    /** Of a last resort that the server has, when it said so. */
     madeAt: u64,
     notAfter: u64,
     keyPackage: bytes({ max: protocol.keyPackageBytesMax }),
@@ -387,7 +388,7 @@ export const countersRow = {
     /** The next free place in the feed, and the next number of a conversation. */
     feed: u64,
     conversations: u32,
-    /** When the last resort that is published was made. */
+    /** When the server said that it has the newest last resort: 0 if it may have gone on from a copy since. */
     lastResortAt: u64,
     /** Welcomes that were not taken and told of since then. */
     unwelcome: struct({ since: u64, told: u32 }),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { RefusedError } from '@messageu/protocol/v3'
 import { messagingLimits as limits } from '../../src/messaging/limits.ts'
 import { never } from '../world.ts'
 import { badPackages, handOut, makerOf } from './bad-packages.ts'
@@ -8,6 +9,7 @@ import { type Device, MessagingWorld } from './people.ts'
 import { still } from './stillness.ts'
 
 const dayMs = 86_400_000
+const limited = { kind: 'refuse', error: new RefusedError('limited', 'not now') } as const
 
 describe('S08: key packages that the server hands out', () => {
   for (const [what, { reason, make }] of Object.entries(badPackages))
@@ -90,6 +92,59 @@ describe('the key packages of a device', () => {
     await alice.say('bob', 'by the last resort')
     await world.comeSlowly(bob, 5_000)
     assert.deepEqual(bob.heard, ['by the last resort'])
+  })
+
+  test('of the last resort replace none as long as the server does not have them', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const shelf = world.server.shelf.of(bob.identity.device)
+    shelf.splice(0, shelf.length, ...shelf.filter(({ isLastResort }) => isLastResort))
+    world.server.lie = (name) => (name === 'publish' ? limited : undefined)
+    await bob.goOffline()
+    world.clock.jump(limits.lastResortMs + dayMs)
+    await bob.comeOnline()
+    world.clock.jump(limits.lastResortGraceMs + dayMs)
+    await world.pass(2 * limits.dutyRetryMs)
+    await alice.say('bob', 'by the one that the server has')
+    assert.deepEqual(bob.heard, ['by the one that the server has'])
+  })
+
+  test('of the last resort are kept once in a week, however often the server does not take one', async () => {
+    await using world = await MessagingWorld.start()
+    const bob = await world.person('bob')
+    const count = async (): Promise<number> => (await bob.store.read('packages', { limit: 1_000 })).length
+    const before = await count()
+    await bob.goOffline()
+    let tries = 0
+    world.server.lie = (name) => {
+      if (name !== 'publish') return undefined
+      tries += 1
+      return limited
+    }
+    world.clock.jump(limits.lastResortMs + dayMs)
+    await bob.comeOnline()
+    await world.pass(5 * limits.dutyRetryMs)
+    assert.ok(tries > 2)
+    assert.equal(await count(), before + 1)
+  })
+
+  test('U05: of the last resort are given to a restored server, which hands out what is not here any more', async () => {
+    await using world = await MessagingWorld.start()
+    const [alice, bob] = await world.people('alice', 'bob')
+    await world.acquaint(alice, bob)
+    const [back, shelfBack] = [world.server.copy(), world.server.shelf.copy()]
+    for (const waitedMs of [limits.lastResortMs, limits.lastResortGraceMs]) {
+      world.clock.jump(waitedMs + dayMs)
+      await world.pass(limits.packagesEveryMs)
+    }
+    back()
+    shelfBack()
+    await world.pass(limits.dutyRetryMs)
+    const shelf = world.server.shelf.of(bob.identity.device)
+    shelf.splice(0, shelf.length, ...shelf.filter(({ isLastResort }) => isLastResort))
+    await alice.say('bob', 'by the one that is here')
+    assert.deepEqual(bob.heard, ['by the one that is here'])
   })
 
   test('are replaced before they are over, in a session that does not end', async () => {

@@ -34,6 +34,17 @@ export class Shelf {
     })
   }
 
+  /** What brings back the last resorts of now, and nothing that is used once. */
+  copy(): () => void {
+    const lastResorts = [...this.#kept].map(
+      ([device, kept]) => [device, kept.filter(({ isLastResort }) => isLastResort)] as const,
+    )
+    return () => {
+      this.#kept.clear()
+      for (const [device, kept] of lastResorts) this.#kept.set(device, [...kept])
+    }
+  }
+
   /** How often the packages of an account were claimed. */
   claimsOf(account: AccountId): number {
     return this.#claims.get(toBase64url(account)) ?? 0
