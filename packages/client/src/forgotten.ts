@@ -1,11 +1,10 @@
 import { verifyList } from '@messageu/e2ee'
 import type { Link, RefusedError } from '@messageu/protocol/v3'
 import type { Asker } from './asker.ts'
-import { sameBytes } from './bytes.ts'
 import type { World } from './connection.ts'
 import { ClientError } from './errors.ts'
 import { appendAll, entriesLost } from './giving-back.ts'
-import { readList } from './lists.ts'
+import { isOn, readList } from './lists.ts'
 import { openWire } from './registering.ts'
 import { getRow, type IdentityRow, listRow } from './rows.ts'
 import type { RowStore } from './store.ts'
@@ -29,8 +28,7 @@ export async function whyUnknown(
   const { account, device, host, port, serverKey } = identity
   const seen = await getRow(store, listRow, account)
   if (seen === undefined) return why
-  const { devices } = await verifyList(seen.entries, { account, serverKey })
-  if (!devices.some((listed) => sameBytes(listed.device, device))) return why
+  if (!isOn(await verifyList(seen.entries, { account, serverKey }), device)) return why
   const link: Link = { host, port, serverKey, invite: undefined }
   using wire = await openWire({ link, world, signal })
   const lost = await entriesLost(wire, account, { entries: seen.entries, signal })
@@ -42,8 +40,7 @@ export async function whyUnknown(
 async function isListed(asker: Asker, { identity, store, world: { clock }, signal }: Unknown): Promise<boolean> {
   const { account, device, serverKey } = identity
   try {
-    const { devices } = await readList({ asker, store, clock, serverKey }, account, { signal })
-    return devices.some((listed) => sameBytes(listed.device, device))
+    return isOn(await readList({ asker, store, clock, serverKey }, account, { signal }), device)
   } catch (error) {
     // a list that is not the one that is known here has an alarm, and does not have this device
     if (error instanceof ClientError && (error.reason === 'older-list' || error.reason === 'forked-list')) return false

@@ -7,7 +7,7 @@ import {
   verifyList,
 } from '@messageu/e2ee'
 import { ProtocolError } from '@messageu/protocol'
-import { type AccountId, type PublicKey, limits as protocol } from '@messageu/protocol/v3'
+import { type AccountId, type DeviceId, type PublicKey, limits as protocol } from '@messageu/protocol/v3'
 import { alarmChange, alarmError } from './alarms.ts'
 import type { Asker } from './asker.ts'
 import { sameBytes } from './bytes.ts'
@@ -16,6 +16,11 @@ import { badAnswer, type ClientError } from './errors.ts'
 import { giveBack } from './giving-back.ts'
 import { getRow, listRow, putRow } from './rows.ts'
 import { change, type RowStore } from './store.ts'
+
+/** Whether a device stands on a list of its account. */
+export function isOn({ devices }: Pick<VerifiedList, 'devices'>, device: DeviceId): boolean {
+  return devices.some((listed) => sameBytes(listed.device, device))
+}
 
 export interface ListSource {
   readonly asker: Asker

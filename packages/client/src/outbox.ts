@@ -16,7 +16,7 @@ import type { Committer } from './committer.ts'
 import { ClientError } from './errors.ts'
 import { limits } from './limits.ts'
 import { backoffMs } from './phase.ts'
-import { dropRow, getRow, outboxRow, progressKeys, putRow, readRow, sendingRow } from './rows.ts'
+import { dropRow, nextSendNumber, outboxRow, progressKeys, putRow, readRow, sendingRow } from './rows.ts'
 import type { Change, RowStore, Store } from './store.ts'
 import { orAborted } from './waiting.ts'
 import type { Wire } from './wire.ts'
@@ -120,8 +120,7 @@ export class Outbox {
 
   /** With everything that had no answer when the store was last used. */
   static async load(options: OutboxOptions): Promise<Outbox> {
-    const sending = await getRow(options.store, sendingRow, progressKeys.sending)
-    const outbox = new Outbox(options, sending?.nextNumber ?? 1)
+    const outbox = new Outbox(options, await nextSendNumber(options.store))
     let after: number | undefined
     for (;;) {
       const rows = await options.store.read('outbox', { after, limit: 64 })
@@ -194,7 +193,7 @@ export class Outbox {
     const { place, entry } = await this.#options.committer.run(async (store) => {
       signal.throwIfAborted()
       this.#scope.signal.throwIfAborted()
-      const place: Place = { id, number: (await getRow(store, sendingRow, progressKeys.sending))?.nextNumber ?? 1 }
+      const place: Place = { id, number: await nextSendNumber(store) }
       const { sealed, changes } = await seal(place, store)
       const entry = entryOf(sealed.operation, bodyOf(sealed, place))
       const next = putRow(sendingRow, progressKeys.sending, { nextNumber: place.number + 1 })

@@ -161,6 +161,11 @@ export const accountKeys = { account: 0, registration: 1, recovery: 2, linking: 
 
 export const progressKeys = { sending: 0, delivery: 1, pins: 2, counters: 3, opened: 4 } as const
 export const sendingRow = { table: 'progress', codec: struct({ nextNumber: u64 }) } as const
+/** The number of the next send of this device. */
+export async function nextSendNumber(store: Pick<Store, 'get'>): Promise<number> {
+  return (await getRow(store, sendingRow, progressKeys.sending))?.nextNumber ?? 1
+}
+
 /** Everything up to `through` is stored; positions mean something within one incarnation only. Protocol 3 §3.1 */
 export const deliveryRow = { table: 'progress', codec: struct({ incarnation: Incarnation, through: u64 }) } as const
 export const pinCountRow = { table: 'progress', codec: struct({ count: u32 }) } as const

@@ -2,6 +2,7 @@ import { addDevice, removeDevice } from '@messageu/e2ee'
 import type { DeviceCertificate, DeviceId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { ClientError, isLoss } from '../errors.ts'
+import { isOn } from '../lists.ts'
 import type { Desk, Wait } from './desk.ts'
 import { activeOnes, type Progress } from './giving.ts'
 import { append, renewManager } from './managing.ts'
@@ -55,8 +56,4 @@ export async function dropDevice(desk: Desk, device: DeviceId, wait: Wait): Prom
   }
   desk.tools.written()
   if (failures.length > 0) throw failures[0]
-}
-
-function isOn({ devices }: { devices: readonly { device: DeviceId }[] }, device: DeviceId): boolean {
-  return devices.some((listed) => sameBytes(listed.device, device))
 }

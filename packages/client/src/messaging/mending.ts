@@ -9,7 +9,7 @@ import { explain, showGaps } from './gaps-out.ts'
 import { messagingLimits as limits } from './limits.ts'
 import { rejoin } from './rejoining.ts'
 import { regenerate, renew } from './renewing.ts'
-import { type ConversationRow, doubted } from './rows.ts'
+import { type ConversationRow, doubtful } from './rows.ts'
 import { getStuck } from './stuck.ts'
 import { within } from './within.ts'
 import { write } from './writing.ts'
@@ -69,7 +69,7 @@ export async function doubtIfWithheld(desk: Desk, conversation: ConversationId):
   if (waitedMs < limits.placeMs) return limits.placeMs - waitedMs
   await write(desk, async (work) => {
     const row = await work.conversation(conversation)
-    if (row !== undefined) work.put({ ...row, doubt: row.doubt ?? doubted })
+    if (row !== undefined) work.put(doubtful(row))
   })
   return undefined
 }

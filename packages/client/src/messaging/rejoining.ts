@@ -1,6 +1,7 @@
 import { type NeedsLists, type StagedRejoin, stageRejoin } from '@messageu/e2ee/conversation'
 import { type ConversationId, type DeviceId, RefusedError } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
+import { isOn } from '../lists.ts'
 import type { Draft, Place } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
 import { isAnnounced } from './announcing.ts'
@@ -113,8 +114,7 @@ async function stage(
     return { kind: 'refused', reason: 'forbidden', explanation: 'nobody that the user knows is there' }
   // a device of the own account that its list has no more gives its place to this one
   const replaces = alone.members.find(
-    ({ account, device }) =>
-      sameBytes(account, me.self.account) && !list.devices.some((listed) => sameBytes(listed.device, device)),
+    ({ account, device }) => sameBytes(account, me.self.account) && !isOn(list, device),
   )
   // whoever replaced the only one would join nobody: it comes beside that one, and takes it out then
   const others = alone.members.filter(({ device }) => !sameBytes(device, me.self.device))

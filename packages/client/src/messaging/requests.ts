@@ -1,6 +1,6 @@
 import type { AccountId } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
-import { dropRow, getRow, progressKeys, rowsOf, sendingRow } from '../rows.ts'
+import { dropRow, nextSendNumber, rowsOf } from '../rows.ts'
 import { type Fed, feeding } from './feed.ts'
 import { type ContactRow, type ConversationRow, conversationRow, feedRow, historyRow, type Told } from './rows.ts'
 import { historyKey, type Work } from './work.ts'
@@ -56,11 +56,7 @@ export async function decide(work: Work, contact: ContactRow, standing: ContactR
 
 /** The user has decided on this device: by which send, tells what a server that was restored has forgotten. */
 export async function decideHere(work: Work, contact: ContactRow, standing: ContactRow['standing']): Promise<void> {
-  await decide(work, { ...contact, decidedBefore: await nextSend(work) }, standing)
-}
-
-export async function nextSend({ store }: Pick<Work, 'store'>): Promise<number> {
-  return (await getRow(store, sendingRow, progressKeys.sending))?.nextNumber ?? 1
+  await decide(work, { ...contact, decidedBefore: await nextSendNumber(work.store) }, standing)
 }
 
 /** On another of the own devices the user takes part in it. */

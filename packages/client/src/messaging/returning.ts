@@ -3,7 +3,7 @@ import { getRow, progressKeys, putRow, rowsOf } from '../rows.ts'
 import type { Desk, Wait } from './desk.ts'
 import { discoverMissed } from './discovering.ts'
 import { messagingLimits as limits } from './limits.ts'
-import { conversationRow, doubted, openedRow } from './rows.ts'
+import { conversationRow, doubtful, openedRow } from './rows.ts'
 import { within } from './within.ts'
 import type { Work } from './work.ts'
 import { write } from './writing.ts'
@@ -31,7 +31,6 @@ async function doubtAll(work: Work): Promise<void> {
   for await (const { row } of rowsOf(work.store, conversationRow)) {
     const known = await work.conversation(row.conversation)
     const kind = known?.standing.kind
-    if (known !== undefined && (kind === 'active' || kind === 'request'))
-      work.put({ ...known, doubt: known.doubt ?? doubted })
+    if (known !== undefined && (kind === 'active' || kind === 'request')) work.put(doubtful(known))
   }
 }

@@ -139,6 +139,11 @@ export type ConversationRow = Infer<(typeof conversationRow)['codec']>
 /** Commits may be lost, and nobody has looked yet. */
 export const doubted = { placelessSince: undefined } as const satisfies ConversationRow['doubt']
 
+/** The row of a conversation of which commits may be lost, whatever is known about that already. */
+export function doubtful(row: ConversationRow): ConversationRow {
+  return { ...row, doubt: row.doubt ?? doubted }
+}
+
 // ─── what opens and seals ───
 
 export const groupParts = { group: 0, ratchets: 1, earlier: 2, pending: 3 } as const

@@ -12,7 +12,7 @@ import type { Draft, Outcome, Place, Sender, Unanswered } from '../outbox.ts'
 import { dropRow, getRow, putRow } from '../rows.ts'
 import type { Change, RowStore } from '../store.ts'
 import { without } from './gaps.ts'
-import { type ConversationRow, type DraftRow, doubted, draftRow } from './rows.ts'
+import { type ConversationRow, type DraftRow, doubtful, draftRow } from './rows.ts'
 import { isNewestTitle } from './titles.ts'
 import { take } from './transcript.ts'
 import { giveUpTitle, noteTitled } from './untitled.ts'
@@ -132,10 +132,6 @@ async function messageAnswered(work: Work, entry: Unanswered, outcome: Outcome):
 /** Others may have begun it anew without this device, and nothing comes any more that would tell. */
 function mayBeOut({ standing }: ConversationRow, error: RefusedError): boolean {
   return refusalOf(error).reason === 'not-permitted' && standing.kind === 'active'
-}
-
-function doubtful(row: ConversationRow): ConversationRow {
-  return { ...row, doubt: row.doubt ?? doubted }
 }
 
 async function keepOwn(

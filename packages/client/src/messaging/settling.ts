@@ -2,6 +2,7 @@ import { type DeviceId, toBase64url } from '@messageu/protocol/v3'
 import { sameBytes } from '../bytes.ts'
 import { fraction } from '../clock.ts'
 import { ClientError } from '../errors.ts'
+import { isOn } from '../lists.ts'
 import type { Outcome } from '../outbox.ts'
 import { orAborted } from '../waiting.ts'
 import type { Desk, Wait } from './desk.ts'
@@ -119,8 +120,7 @@ export class Settling {
 
   async #isListed(device: DeviceId, { signal }: Wait): Promise<boolean> {
     const { session, store, tools } = this.#desk
-    const { devices } = await tools.lists.refresh(store, tools.me.self.account, { asker: session.asker, signal })
-    return devices.some((listed) => sameBytes(listed.device, device))
+    return isOn(await tools.lists.refresh(store, tools.me.self.account, { asker: session.asker, signal }), device)
   }
 
   async #inTurn<T>({ signal }: Wait, work: () => Promise<T>): Promise<T> {

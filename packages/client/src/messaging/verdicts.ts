@@ -1,10 +1,9 @@
 import type { Content } from '@messageu/e2ee/conversation'
 import { type AccountId, RefusedError, type SessionOpened } from '@messageu/protocol/v3'
-import { dropRow, putRow, rowsOf } from '../rows.ts'
+import { dropRow, nextSendNumber, putRow, rowsOf } from '../rows.ts'
 import { type Desk, look, type Wait } from './desk.ts'
 import { verdictKey } from './errands.ts'
 import { amongOwn, hasSiblings } from './managing.ts'
-import { nextSend } from './requests.ts'
 import { type ContactRow, contactRow, errandRow } from './rows.ts'
 import type { Sending } from './sending.ts'
 import type { Work } from './work.ts'
@@ -52,7 +51,7 @@ async function repeat(desk: Desk, sending: Sending, contact: ContactRow, wait: W
   const done = async (work: Work): Promise<void> => {
     const now = await work.contact(account)
     if (now?.standing !== standing || now.decidedBefore !== contact.decidedBefore) throw new Overtaken()
-    work.putContact({ ...now, decidedBefore: await nextSend(work) })
+    work.putContact({ ...now, decidedBefore: await nextSendNumber(work.store) })
     drop(work, account)
   }
   try {
